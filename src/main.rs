@@ -1,0 +1,5 @@
+//! The `verso` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    versofs::cli::main()
+}

@@ -1,0 +1,11 @@
+//! The vocabulary and the pure rules: ids, moments, attributes, extents. No I/O.
+
+mod attr;
+mod extent;
+mod id;
+mod time;
+
+pub use attr::{Attr, FileKind, Mode};
+pub use extent::{Content, Extent, Splice, splice};
+pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
+pub use time::{Moment, Timestamp};
