@@ -1,1 +1,25 @@
-//! To come.
+//! The metadata: names, inodes, extents, chunks and attributes in SQLite. The only room that
+//! speaks SQL.
+//!
+//! Live rows and ended rows are kept in tables of their own (`dentry` and `dentry_past`, …), so that
+//! a million changes of history don't slow the live tree. Every row has a `since`, every ended
+//! one an `until`: what held at moment T is the live rows with `since <= T` and the past rows with
+//! `since <= T < until`.
+
+mod chunks;
+mod counters;
+mod database;
+mod error;
+mod extents;
+mod inodes;
+mod names;
+mod rewind;
+mod schema;
+mod statistics;
+mod xattrs;
+
+pub use database::{Meta, Tx, View};
+pub use error::{Error, Result};
+pub use inodes::Inode;
+pub use names::Dentry;
+pub use statistics::Totals;

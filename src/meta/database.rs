@@ -1,0 +1,239 @@
+//! The connections: one that writes, some that read, and the log that makes commits durable.
+
+use super::counters::Counters;
+use super::{Error, Result, schema};
+use crate::model::{ChunkId, Ino, Moment, Timestamp};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use siphasher::sip::SipHasher24;
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Memory for pages that the writing connection keeps.
+const WRITER_CACHE_BYTES: i64 = 24 << 20;
+/// Memory for pages that each reading connection keeps.
+const READER_CACHE_BYTES: i64 = 2 << 20;
+/// Reading connections that are kept open when idle.
+const IDLE_READERS_MAX: usize = 8;
+/// Prepared statements that each connection keeps.
+const STATEMENTS_MAX: usize = 96;
+/// SQLite's own locks are only ever contended for an instant (start of the log, a checkpoint).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The metadata of an open store.
+///
+/// Lock order: `writer` is taken last of all locks of the filesystem, except for `readers`, which is
+/// only held to take or give back a connection.
+#[derive(Debug)]
+pub struct Meta {
+    path: PathBuf,
+    counters: Counters,
+    slots: SipHasher24,
+    /// Guards the one connection that writes; a transaction holds it from begin to commit.
+    writer: Mutex<Connection>,
+    /// Idle reading connections.
+    readers: Mutex<Vec<Connection>>,
+    /// The log, to make commits durable without a commit. Never closed while SQLite is open.
+    log: File,
+}
+
+impl Meta {
+    /// Creates the database file with its tables and syncs it. `slot_key` must be random.
+    pub fn create(path: &Path, slot_key: &[u8; 16]) -> Result<()> {
+        let db = connect(path, WRITER_CACHE_BYTES)?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        schema::create(&db, slot_key)?;
+        db.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Opens the database for reading and writing; SQLite replays the log of a killed daemon.
+    pub fn open(path: &Path) -> Result<Meta> {
+        let writer = connect(path, WRITER_CACHE_BYTES)?;
+        schema::verify(&writer)?;
+        let counters = Counters::load(&writer)?;
+        let key: [u8; 16] =
+            writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;
+        // The first write makes sure that the log exists.
+        writer.execute("UPDATE counter SET clean = clean", [])?;
+        let log_path = log_path(path);
+        let log = File::open(&log_path).map_err(|source| Error::Io { path: log_path, source })?;
+        Ok(Meta {
+            path: path.to_owned(),
+            counters,
+            slots: SipHasher24::new_with_key(&key),
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Vec::new()),
+            log,
+        })
+    }
+
+    /// Runs `work` as one transaction at the next moment. An error of `work` rolls everything back.
+    /// Once this returned, the change survives the death of the process (not yet a power cut).
+    pub fn write<T, E: From<Error>>(
+        &self,
+        now: Timestamp,
+        work: impl FnOnce(&Tx<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let db = self.writer.lock();
+        run(&db, "BEGIN IMMEDIATE").map_err(E::from)?;
+        let moment = self.counters.next_moment(now);
+        let tx = Tx { view: View { db: &db, meta: self }, moment };
+        let outcome = work(&tx).and_then(|value| {
+            self.counters.keep_below_ceiling(&db)?;
+            run(&db, "COMMIT")?;
+            Ok(value)
+        });
+        if outcome.is_err() && !db.is_autocommit() {
+            self.counters.distrust_ceilings();
+            run(&db, "ROLLBACK").map_err(E::from)?;
+        }
+        outcome
+    }
+
+    /// Reads what is committed. Each query sees the newest commit.
+    pub fn read<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let idle = self.readers.lock().pop();
+        let db = match idle {
+            Some(db) => db,
+            None => connect(&self.path, READER_CACHE_BYTES).map_err(E::from)?,
+        };
+        let outcome = work(&View { db: &db, meta: self });
+        let mut readers = self.readers.lock();
+        if readers.len() < IDLE_READERS_MAX {
+            readers.push(db);
+        }
+        outcome
+    }
+
+    /// Like [`Meta::read`], with all queries of `work` seeing the same commit.
+    pub fn snapshot<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.read(|view| {
+            run(view.db, "BEGIN DEFERRED").map_err(E::from)?;
+            let outcome = work(view);
+            run(view.db, "COMMIT").map_err(E::from)?;
+            outcome
+        })
+    }
+
+    /// Makes every commit so far survive a power cut.
+    ///
+    /// The chunks that the commits name must be durable before: see `fs::sync`.
+    pub fn sync(&self) -> Result<()> {
+        self.log.sync_data().map_err(|source| Error::Io { path: log_path(&self.path), source })
+    }
+
+    /// Bytes in the log.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// Copies the log back into the database, so that it starts over. Everything is made durable in
+    /// the course of it. Readers are not waited for: what they still need stays for the next time.
+    pub fn checkpoint(&self) -> Result<()> {
+        let db = self.writer.lock();
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Copies the log back and empties it: at an orderly stop.
+    pub fn close(&self) -> Result<()> {
+        self.readers.lock().clear();
+        let db = self.writer.lock();
+        self.counters.settle(&db)?;
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// A new inode number.
+    pub fn next_ino(&self) -> Ino {
+        self.counters.next_ino()
+    }
+
+    /// A number for a chunk that lies in a pack. Asked for after the chunk was appended, so that
+    /// [`Meta::last_chunk`] before a sync of the packs bounds what that sync covers.
+    pub fn next_chunk(&self) -> ChunkId {
+        self.counters.next_chunk()
+    }
+
+    /// The newest chunk number handed out.
+    pub fn last_chunk(&self) -> ChunkId {
+        self.counters.last_chunk()
+    }
+
+    /// The newest moment handed out.
+    pub fn last_moment(&self) -> Moment {
+        self.counters.last_moment()
+    }
+
+    /// SQLite's own check of the file's structure: a line per fault, none when it is whole.
+    pub fn integrity_faults(&self) -> Result<Vec<String>> {
+        self.read(|view| {
+            let mut statement = view.db.prepare("PRAGMA integrity_check(100)")?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            let lines: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
+    /// The hash that spreads names over slots.
+    pub(super) fn slot_hasher(&self) -> SipHasher24 {
+        self.slots
+    }
+}
+
+/// What can be asked of the metadata. The queries are in the files of the tables.
+pub struct View<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) meta: &'a Meta,
+}
+
+/// A transaction: a view that can change things, all at one moment.
+pub struct Tx<'a> {
+    view: View<'a>,
+    /// The moment at which everything in this transaction happens.
+    pub moment: Moment,
+}
+
+impl<'a> Deref for Tx<'a> {
+    type Target = View<'a>;
+
+    fn deref(&self) -> &View<'a> {
+        &self.view
+    }
+}
+
+fn run(db: &Connection, sql: &str) -> Result<()> {
+    db.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+fn connect(path: &Path, cache_bytes: i64) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // Commits are made durable by `Meta::sync`, and the log is copied back by `Meta::checkpoint`
+    // only: nothing in between may wait for the disk.
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "cache_size", -(cache_bytes / 1024))?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}

@@ -1,0 +1,110 @@
+//! Extents: which bytes of a file come from which chunk.
+
+use super::chunks::chunk_from_row;
+use super::{Result, Tx, View};
+use crate::model::{ChunkId, ChunkRef, Content, Extent, Ino, Splice};
+use rusqlite::Row;
+
+fn extent_from_row(row: &Row<'_>) -> rusqlite::Result<Extent> {
+    Ok(Extent {
+        start: row.get(0)?,
+        len: row.get(1)?,
+        content: Content { chunk: ChunkId(row.get(2)?), skip: row.get(3)? },
+    })
+}
+
+/// SQLite's integers are signed; so are the offsets of files.
+fn offset(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The start of the extent that covers `from`, or of the first one after it: extents don't overlap,
+/// so that this is the last one that starts at or before `from`.
+macro_rules! overlapping {
+    ($columns:literal, $join:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM extent ",
+            $join,
+            " WHERE extent.ino = ?1 AND extent.start >= coalesce((SELECT max(start) FROM extent \
+             WHERE ino = ?1 AND start <= ?2), ?2) AND extent.start < ?3 \
+             AND extent.start + extent.len > ?2 ORDER BY extent.start"
+        )
+    };
+}
+
+impl View<'_> {
+    /// The extents that overlap `[from, to)`, sorted, unclipped.
+    pub fn extents(&self, ino: Ino, from: u64, to: u64) -> Result<Vec<Extent>> {
+        let sql = overlapping!("extent.start, extent.len, extent.chunk, extent.skip", "");
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map((ino.0, offset(from), offset(to)), extent_from_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Like [`View::extents`], with where each chunk lies.
+    pub fn extents_and_chunks(
+        &self,
+        ino: Ino,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<(Extent, ChunkRef)>> {
+        let sql = overlapping!(
+            "extent.start, extent.len, extent.chunk, extent.skip, \
+             chunk.id, chunk.hash, chunk.pack, chunk.offset, chunk.stored_len, chunk.plain_len",
+            "JOIN chunk ON chunk.id = extent.chunk"
+        );
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map((ino.0, offset(from), offset(to)), |row| {
+            Ok((extent_from_row(row)?, chunk_from_row(row, 4)?))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The first extent that ends after `from`, if there is one: for `SEEK_DATA`.
+    pub fn next_extent(&self, ino: Ino, from: u64) -> Result<Option<Extent>> {
+        Ok(self.extents_limited(ino, from, 1)?.pop())
+    }
+
+    /// Up to `limit` extents that end after `from`.
+    pub fn extents_limited(&self, ino: Ino, from: u64, limit: usize) -> Result<Vec<Extent>> {
+        let sql = concat!(
+            "SELECT start, len, chunk, skip FROM extent WHERE ino = ?1 AND start >= \
+             coalesce((SELECT max(start) FROM extent WHERE ino = ?1 AND start <= ?2), ?2) \
+             AND start + len > ?2 ORDER BY start LIMIT ?3"
+        );
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map((ino.0, offset(from), limit), extent_from_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl Tx<'_> {
+    /// Applies what a save changed: ends some extents, begins others.
+    pub fn splice_extents(&self, ino: Ino, change: &Splice) -> Result<()> {
+        let mut archive = self.db.prepare_cached(
+            "INSERT INTO extent_past SELECT ino, start, ?3, len, chunk, skip, since \
+             FROM extent WHERE ino = ?1 AND start = ?2 AND since < ?3",
+        )?;
+        let mut delete =
+            self.db.prepare_cached("DELETE FROM extent WHERE ino = ?1 AND start = ?2")?;
+        for extent in &change.ended {
+            archive.execute((ino.0, offset(extent.start), self.moment.0))?;
+            delete.execute((ino.0, offset(extent.start)))?;
+        }
+        let mut insert = self.db.prepare_cached("INSERT INTO extent VALUES (?,?,?,?,?,?)")?;
+        for extent in &change.begun {
+            let Extent { start, len, content } = *extent;
+            insert.execute((
+                ino.0,
+                offset(start),
+                offset(len),
+                content.chunk.0,
+                content.skip,
+                self.moment.0,
+            ))?;
+        }
+        Ok(())
+    }
+}

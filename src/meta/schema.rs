@@ -1,0 +1,114 @@
+//! The tables. `docs/FORMAT.md` describes them for readers of other programs.
+
+use super::{Error, Result};
+use rusqlite::Connection;
+
+/// The format that this program writes, in SQLite's `user_version`.
+pub(super) const FORMAT: u32 = 1;
+
+/// Format 1. Times are nanoseconds since 1970; modes carry type and permission bits.
+const TABLES: &str = "
+-- One row: what must not be handed out twice, and how the last run ended.
+CREATE TABLE counter(
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    moment        INTEGER NOT NULL,   -- no row carries a later moment
+    ino           INTEGER NOT NULL,   -- no inode number above was handed out
+    chunk         INTEGER NOT NULL,   -- no chunk number above was handed out
+    durable_chunk INTEGER NOT NULL,   -- chunks up to this number are known to be on disk
+    clean         INTEGER NOT NULL,   -- 1: stopped in order, nothing to recover
+    slot_key      BLOB NOT NULL       -- 16 bytes: key of the hash that spreads names over slots
+);
+
+CREATE TABLE inode(
+    ino           INTEGER PRIMARY KEY,
+    since         INTEGER NOT NULL,   -- moment from which this row holds
+    content_since INTEGER NOT NULL,   -- moment from which the content holds
+    mode          INTEGER NOT NULL,
+    nlink         INTEGER NOT NULL,
+    uid           INTEGER NOT NULL,
+    gid           INTEGER NOT NULL,
+    rdev          INTEGER NOT NULL,
+    size          INTEGER NOT NULL,
+    allocated     INTEGER NOT NULL,   -- bytes that are not holes
+    atime         INTEGER NOT NULL,
+    mtime         INTEGER NOT NULL,
+    ctime         INTEGER NOT NULL,
+    btime         INTEGER NOT NULL,
+    parent        INTEGER NOT NULL    -- directory of its newest name
+);
+CREATE TABLE inode_past(
+    ino INTEGER NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL,
+    content_since INTEGER NOT NULL, mode INTEGER NOT NULL, nlink INTEGER NOT NULL,
+    uid INTEGER NOT NULL, gid INTEGER NOT NULL, rdev INTEGER NOT NULL, size INTEGER NOT NULL,
+    allocated INTEGER NOT NULL, atime INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    ctime INTEGER NOT NULL, btime INTEGER NOT NULL, parent INTEGER NOT NULL,
+    PRIMARY KEY (ino, until)
+) WITHOUT ROWID;
+
+-- Unlinked files that were still open: ended at the next start.
+CREATE TABLE orphan(ino INTEGER PRIMARY KEY);
+
+CREATE TABLE symlink(ino INTEGER PRIMARY KEY, target BLOB NOT NULL);
+
+-- A name's slot is a keyed hash of it (or one of the next seven, where taken): the order of
+-- listings, and the cookie by which they go on.
+CREATE TABLE dentry(
+    parent INTEGER NOT NULL, slot INTEGER NOT NULL, name BLOB NOT NULL,
+    ino INTEGER NOT NULL, mode INTEGER NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (parent, slot)
+) WITHOUT ROWID;
+CREATE TABLE dentry_past(
+    parent INTEGER NOT NULL, slot INTEGER NOT NULL, until INTEGER NOT NULL, name BLOB NOT NULL,
+    ino INTEGER NOT NULL, mode INTEGER NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (parent, slot, until)
+) WITHOUT ROWID;
+
+-- The extents of an inode that has ended stay in `extent`: the inode's end is theirs.
+CREATE TABLE extent(
+    ino INTEGER NOT NULL, start INTEGER NOT NULL, len INTEGER NOT NULL,
+    chunk INTEGER NOT NULL, skip INTEGER NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (ino, start)
+) WITHOUT ROWID;
+CREATE TABLE extent_past(
+    ino INTEGER NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, len INTEGER NOT NULL,
+    chunk INTEGER NOT NULL, skip INTEGER NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (ino, start, until)
+) WITHOUT ROWID;
+
+CREATE TABLE chunk(
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+    stored_len INTEGER NOT NULL, plain_len INTEGER NOT NULL,
+    prefix INTEGER NOT NULL           -- first 8 bytes of the hash: a third of an index on all 32
+);
+CREATE INDEX chunk_by_prefix ON chunk(prefix);
+
+CREATE TABLE xattr(
+    ino INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, since INTEGER NOT NULL,
+    PRIMARY KEY (ino, name)
+) WITHOUT ROWID;
+CREATE TABLE xattr_past(
+    ino INTEGER NOT NULL, name BLOB NOT NULL, until INTEGER NOT NULL, value BLOB NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (ino, name, until)
+) WITHOUT ROWID;
+";
+
+/// Creates the tables in an empty database.
+pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    db.execute_batch(TABLES)?;
+    db.execute("INSERT INTO counter VALUES (1, 0, 1, 0, 0, 1, ?)", [&slot_key[..]])?;
+    db.pragma_update(None, "user_version", FORMAT)?;
+    db.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Refuses a database that this program doesn't understand.
+pub(super) fn verify(db: &Connection) -> Result<()> {
+    let found: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        FORMAT => Ok(()),
+        0 => Err(Error::Damaged("it holds no tables".into())),
+        newer => Err(Error::Newer { found: newer, known: FORMAT }),
+    }
+}
