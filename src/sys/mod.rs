@@ -1,1 +1,17 @@
-//! To come.
+//! The operating system behind safe names: the clock, the store lock, durable publication of files,
+//! and the system calls that the standard library doesn't offer. The only room with `unsafe` code.
+
+mod clock;
+mod disk;
+pub mod failpoint;
+mod lock;
+mod publish;
+mod vectored;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use disk::{
+    DiskSpace, disk_space, forget_cached, is_no_space, preallocate, read_ahead, start_writeback,
+};
+pub use lock::{LockError, StoreLock};
+pub use publish::{publish, sync_dir};
+pub use vectored::{read_two_at, write_two_at};

@@ -1,0 +1,262 @@
+//! The bytes of a pack file, as `docs/FORMAT.md` lays them down. No I/O.
+
+use crate::model::{ChunkHash, ChunkLocation, PackId};
+
+/// The format version that is written, and the newest that is read.
+pub(super) const VERSION: u32 = 1;
+/// Bytes of the header at the start of a pack.
+pub(super) const PACK_HEADER_LEN: u64 = 64;
+/// Bytes of the header before each payload.
+pub const RECORD_HEADER_LEN: u64 = 64;
+/// Bytes of a record's entry in the footer.
+pub(super) const ENTRY_LEN: u64 = 56;
+/// Bytes of the trailer at the end of a sealed pack.
+pub(super) const TRAILER_LEN: u64 = 64;
+/// The longest chunk that a record holds, in bytes. A longer length in a record is damage.
+pub const PLAIN_LEN_MAX: u32 = 16 << 20;
+
+const PACK_MAGIC: &[u8; 8] = b"VersoPak";
+pub(super) const RECORD_MAGIC: &[u8; 4] = b"VREC";
+const TRAILER_MAGIC: &[u8; 8] = b"VersoEnd";
+
+/// How a payload is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// The plain bytes.
+    Raw,
+    /// One zstd frame.
+    Zstd,
+}
+
+impl Codec {
+    fn number(self) -> u8 {
+        match self {
+            Codec::Raw => 0,
+            Codec::Zstd => 1,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Codec> {
+        match number {
+            0 => Some(Codec::Raw),
+            1 => Some(Codec::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// Which pack of which store: bound into every checksum, so that a record which lies elsewhere than where it was
+/// written (a misdirected write, a pack file stored as a file's content) is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackName {
+    pub store: [u8; 16],
+    pub pack: PackId,
+}
+
+impl PackName {
+    fn checksum(&self, parts: &[&[u8]]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.store).update(&self.pack.0.to_le_bytes());
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize()
+    }
+
+    /// The first eight bytes of the BLAKE3 of store id, pack id and `parts`.
+    fn short_checksum(&self, parts: &[&[u8]]) -> [u8; 8] {
+        array(self.checksum(parts).as_bytes(), 0)
+    }
+}
+
+/// What the first bytes of a pack say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PackHeader {
+    /// A pack that can be read.
+    Known(PackName),
+    /// A pack of a newer version (or with features that only a newer version has).
+    Newer(u32),
+    /// No pack header.
+    Invalid,
+}
+
+/// The header of a new pack.
+pub(super) fn encode_pack_header(name: &PackName) -> [u8; PACK_HEADER_LEN as usize] {
+    let mut bytes = [0; PACK_HEADER_LEN as usize];
+    bytes[0..8].copy_from_slice(PACK_MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    // 12..16: feature bits, none defined yet.
+    bytes[16..32].copy_from_slice(&name.store);
+    bytes[32..36].copy_from_slice(&name.pack.0.to_le_bytes());
+    let checksum = name.short_checksum(&[&bytes[..56]]);
+    bytes[56..64].copy_from_slice(&checksum);
+    bytes
+}
+
+/// Reads a pack's header. The version is looked at first: what follows it may differ in a newer one.
+pub(super) fn decode_pack_header(bytes: &[u8; PACK_HEADER_LEN as usize]) -> PackHeader {
+    if &bytes[0..8] != PACK_MAGIC {
+        return PackHeader::Invalid;
+    }
+    let (version, features) = (u32_at(bytes, 8), u32_at(bytes, 12));
+    if version > VERSION {
+        return PackHeader::Newer(version);
+    }
+    let name = PackName { store: array(bytes, 16), pack: PackId(u32_at(bytes, 32)) };
+    if name.short_checksum(&[&bytes[..56]]) != bytes[56..64] || version == 0 {
+        return PackHeader::Invalid;
+    }
+    if features != 0 {
+        return PackHeader::Newer(version + 1);
+    }
+    PackHeader::Known(name)
+}
+
+/// What stands before a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub codec: Codec,
+    pub plain_len: u32,
+    pub stored_len: u32,
+    pub hash: ChunkHash,
+}
+
+impl RecordHeader {
+    /// The bytes of the header of the record at `offset`.
+    pub(super) fn encode(&self, name: &PackName, offset: u64) -> [u8; RECORD_HEADER_LEN as usize] {
+        let mut bytes = [0; RECORD_HEADER_LEN as usize];
+        bytes[0..4].copy_from_slice(RECORD_MAGIC);
+        bytes[4] = self.codec.number();
+        // 5: flags, 6..8 and 48..56: reserved.
+        bytes[8..12].copy_from_slice(&self.plain_len.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.stored_len.to_le_bytes());
+        bytes[16..48].copy_from_slice(&self.hash.0);
+        let checksum = name.short_checksum(&[&offset.to_le_bytes(), &bytes[..56]]);
+        bytes[56..64].copy_from_slice(&checksum);
+        bytes
+    }
+
+    /// Reads the header of the record at `offset`; `Err` says what is wrong with it.
+    pub(super) fn decode(
+        bytes: &[u8; RECORD_HEADER_LEN as usize],
+        name: &PackName,
+        offset: u64,
+    ) -> Result<RecordHeader, &'static str> {
+        if &bytes[0..4] != RECORD_MAGIC {
+            return Err("no record begins here");
+        }
+        if name.short_checksum(&[&offset.to_le_bytes(), &bytes[..56]]) != bytes[56..64] {
+            return Err("the checksum of the record's header is wrong");
+        }
+        let codec = Codec::from_number(bytes[4]).filter(|_| bytes[5] == 0);
+        let codec = codec.ok_or("the record is stored in a way that only a newer version knows")?;
+        let header = RecordHeader {
+            codec,
+            plain_len: u32_at(bytes, 8),
+            stored_len: u32_at(bytes, 12),
+            hash: ChunkHash(array(bytes, 16)),
+        };
+        if header.plain_len.max(header.stored_len) > PLAIN_LEN_MAX {
+            return Err("the record's length is impossible");
+        }
+        Ok(header)
+    }
+
+    /// Where the record at `offset` lies.
+    pub(super) fn location(&self, pack: PackId, offset: u64) -> ChunkLocation {
+        ChunkLocation { pack, offset, stored_len: self.stored_len, plain_len: self.plain_len }
+    }
+}
+
+/// A record as the footer lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub offset: u64,
+    pub header: RecordHeader,
+}
+
+impl Entry {
+    /// The offset after the record's payload.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + RECORD_HEADER_LEN + u64::from(self.header.stored_len)
+    }
+
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.header.hash.0);
+        into.extend_from_slice(&self.offset.to_le_bytes());
+        into.extend_from_slice(&self.header.stored_len.to_le_bytes());
+        into.extend_from_slice(&self.header.plain_len.to_le_bytes());
+        into.push(self.header.codec.number());
+        into.extend_from_slice(&[0; 7]);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Entry> {
+        let header = RecordHeader {
+            hash: ChunkHash(array(bytes, 0)),
+            stored_len: u32_at(bytes, 40),
+            plain_len: u32_at(bytes, 44),
+            codec: Codec::from_number(bytes[48]).filter(|_| bytes[49] == 0)?,
+        };
+        Some(Entry { offset: u64::from_le_bytes(array(bytes, 32)), header })
+    }
+}
+
+/// The footer of a pack whose records end at `offset`.
+pub(super) fn encode_footer(entries: &[Entry]) -> Vec<u8> {
+    let mut footer = Vec::with_capacity(entries.len() * ENTRY_LEN as usize);
+    entries.iter().for_each(|entry| entry.encode(&mut footer));
+    footer
+}
+
+/// The trailer after a footer that begins at `offset`.
+pub(super) fn encode_trailer(
+    name: &PackName,
+    offset: u64,
+    footer: &[u8],
+) -> [u8; TRAILER_LEN as usize] {
+    let mut bytes = [0; TRAILER_LEN as usize];
+    let count = footer.len() as u64 / ENTRY_LEN;
+    bytes[0..8].copy_from_slice(TRAILER_MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&(count as u32).to_le_bytes());
+    bytes[16..24].copy_from_slice(&offset.to_le_bytes());
+    bytes[24..32].copy_from_slice(&(footer.len() as u64).to_le_bytes());
+    let checksum = name.checksum(&[&bytes[..32], footer]);
+    bytes[32..64].copy_from_slice(checksum.as_bytes());
+    bytes
+}
+
+/// Where the trailer at the end of a pack of `file_len` bytes says that the footer begins; `None` if
+/// these are no trailer's bytes. The checksum is not looked at.
+pub(super) fn footer_offset(bytes: &[u8; TRAILER_LEN as usize], file_len: u64) -> Option<u64> {
+    let (offset, len) =
+        (u64::from_le_bytes(array(bytes, 16)), u64::from_le_bytes(array(bytes, 24)));
+    let count = u64::from(u32_at(bytes, 12));
+    let fits = offset >= PACK_HEADER_LEN
+        && len == count * ENTRY_LEN
+        && offset.checked_add(len)?.checked_add(TRAILER_LEN)? == file_len;
+    (&bytes[0..8] == TRAILER_MAGIC && u32_at(bytes, 8) == VERSION && fits).then_some(offset)
+}
+
+/// The entries of a footer, if it and its trailer are intact.
+pub(super) fn decode_footer(
+    name: &PackName,
+    footer: &[u8],
+    trailer: &[u8; TRAILER_LEN as usize],
+) -> Option<Vec<Entry>> {
+    if name.checksum(&[&trailer[..32], footer]).as_bytes() != &trailer[32..64] {
+        return None;
+    }
+    footer.chunks_exact(ENTRY_LEN as usize).map(Entry::decode).collect()
+}
+
+/// `N` bytes of `bytes` from `at` on; the callers' layouts make sure that they are there.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut result = [0; N];
+    result.copy_from_slice(&bytes[at..at + N]);
+    result
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array(bytes, at))
+}

@@ -1,0 +1,68 @@
+//! Where time comes from.
+
+use crate::model::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// A source of the present time. Everything that depends on time is given one.
+pub trait Clock: Send + Sync {
+    /// The present time. May step back, as the machine's clock does.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// A clock that stands still until it is told otherwise, for tests.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn new(now: Timestamp) -> ManualClock {
+        ManualClock(AtomicI64::new(now.0))
+    }
+
+    /// Sets the time, forward or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, by: Duration) {
+        let nanos = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        self.0.fetch_add(nanos, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_shows_what_it_was_told() {
+        let clock = ManualClock::new(Timestamp(7));
+        clock.advance(Duration::from_nanos(3));
+        assert_eq!(clock.now(), Timestamp(10));
+        clock.set(Timestamp(2));
+        assert_eq!(clock.now(), Timestamp(2));
+    }
+
+    #[test]
+    fn the_system_clock_is_later_than_this_program_was_written() {
+        assert!(SystemClock.now() > Timestamp(1_700_000_000_000_000_000));
+    }
+}
