@@ -1,10 +1,12 @@
 //! The vocabulary and the pure rules: ids, moments, attributes, extents. No I/O.
 
+mod acl;
 mod attr;
 mod extent;
 mod id;
 mod time;
 
+pub use acl::{ACL_ACCESS, ACL_DEFAULT, Acl, AclError, Inherited};
 pub use attr::{Attr, FileKind, Mode};
 pub use extent::{Content, Extent, Splice, splice};
 pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
