@@ -1,1 +1,9 @@
-//! To come.
+//! The FUSE adapter: translates between the kernel and a [`Volume`](crate::fs::Volume), decides nothing.
+
+mod adapter;
+mod convert;
+mod mount;
+mod negotiate;
+mod op;
+
+pub use mount::{MountOptions, Mounted, mount};

@@ -5,6 +5,7 @@ mod clock;
 mod disk;
 pub mod failpoint;
 mod lock;
+pub mod mount;
 mod publish;
 mod vectored;
 

@@ -1,0 +1,131 @@
+//! How a handler runs and answers: its panics are caught, its errors become numbers.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use fuser::{Errno, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr};
+
+use super::convert;
+use crate::fs::{Error, Result, Volume};
+use crate::model::Attr;
+
+/// How long the kernel may believe a name or attributes: we are the only writer and all changes go
+/// through it, so nothing that it knows gets old.
+pub(super) const CACHE_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Inodes are never reused, so one generation is enough.
+pub(super) const GENERATION: Generation = Generation(0);
+
+/// Which operation, on which inode: what a log line needs.
+#[derive(Clone, Copy)]
+pub(super) struct Op(pub(super) &'static str, pub(super) INodeNo);
+
+impl Op {
+    /// Runs a handler. A panic in it is logged; unwinding drops the reply, which answers `EIO`, and
+    /// the loop lives on.
+    pub(super) fn run(self, handler: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(handler)) {
+            log::error!("{} of inode {} panicked: {}", self.0, self.1.0, panic_text(&*panic));
+        }
+    }
+
+    /// The errno of an error; those that mean trouble are logged.
+    pub(super) fn errno(self, error: &Error) -> Errno {
+        match error {
+            Error::Io(why) => log::error!("{} of inode {} failed: {why}", self.0, self.1.0),
+            other => log::trace!("{} of inode {}: {other}", self.0, self.1.0),
+        }
+        Errno::from_i32(error.errno())
+    }
+
+    /// Answers with an entry, or with why there is none.
+    pub(super) fn entry(
+        self,
+        volume: &Volume,
+        reply: ReplyEntry,
+        answer: impl FnOnce(&Volume) -> Result<Attr>,
+    ) {
+        self.run(|| match answer(volume) {
+            Ok(attr) => reply.entry(&CACHE_TTL, &convert::file_attr(&attr), GENERATION),
+            Err(error) => reply.error(self.errno(&error)),
+        });
+    }
+
+    /// Answers with attributes.
+    pub(super) fn attr(
+        self,
+        volume: &Volume,
+        reply: ReplyAttr,
+        answer: impl FnOnce(&Volume) -> Result<Attr>,
+    ) {
+        self.run(|| match answer(volume) {
+            Ok(attr) => reply.attr(&CACHE_TTL, &convert::file_attr(&attr)),
+            Err(error) => reply.error(self.errno(&error)),
+        });
+    }
+
+    /// Answers with success alone.
+    pub(super) fn empty(
+        self,
+        volume: &Volume,
+        reply: ReplyEmpty,
+        answer: impl FnOnce(&Volume) -> Result<()>,
+    ) {
+        self.run(|| match answer(volume) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.errno(&error)),
+        });
+    }
+
+    /// Answers with the value of an attribute, or its size where that is asked (`room` 0).
+    pub(super) fn value(
+        self,
+        volume: &Volume,
+        room: u32,
+        reply: ReplyXattr,
+        answer: impl FnOnce(&Volume) -> Result<Vec<u8>>,
+    ) {
+        self.run(|| match answer(volume) {
+            Ok(value) if room == 0 => reply.size(value.len() as u32),
+            Ok(value) if value.len() > room as usize => reply.error(Errno::ERANGE),
+            Ok(value) => reply.data(&value),
+            Err(error) => reply.error(self.errno(&error)),
+        });
+    }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_handler_and_nothing_else() {
+        let op = Op("test", INodeNo(7));
+        let mut after = false;
+        op.run(|| panic!("on purpose"));
+        op.run(|| after = true);
+        assert!(after);
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_words() {
+        let spoken = catch_unwind(|| panic!("inode {}", 7)).unwrap_err();
+        assert_eq!(panic_text(&*spoken), "inode 7");
+        let silent = catch_unwind(|| std::panic::panic_any(5)).unwrap_err();
+        assert_eq!(panic_text(&*silent), "(no message)");
+    }
+
+    #[test]
+    fn every_error_reaches_the_program_as_its_own_number() {
+        let op = Op("test", INodeNo(1));
+        assert_eq!(op.errno(&Error::NoSpace), Errno::ENOSPC);
+        assert_eq!(op.errno(&Error::Io("disk".into())), Errno::EIO);
+    }
+}
