@@ -260,3 +260,121 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: PackName =
+        PackName { store: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], pack: PackId(1) };
+
+    /// The sealed pack that `docs/FORMAT.md` shows.
+    fn example() -> Vec<u8> {
+        let header = RecordHeader {
+            codec: Codec::Raw,
+            plain_len: 5,
+            stored_len: 5,
+            hash: crate::chunks::hash(b"verso"),
+        };
+        let entry = Entry { offset: PACK_HEADER_LEN, header };
+        let footer = encode_footer(&[entry]);
+        let mut pack = encode_pack_header(&NAME).to_vec();
+        pack.extend(header.encode(&NAME, entry.offset));
+        pack.extend(b"verso");
+        pack.extend(&footer);
+        pack.extend(encode_trailer(&NAME, entry.end(), &footer));
+        pack
+    }
+
+    fn hex_dump(bytes: &[u8]) -> String {
+        let line = |(at, line): (usize, &[u8])| {
+            let bytes: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{:04x}  {}\n", at * 16, bytes.join(" "))
+        };
+        bytes.chunks(16).enumerate().map(line).collect()
+    }
+
+    #[test]
+    fn the_documented_example_is_what_is_written() {
+        let documentation = include_str!("../../docs/FORMAT.md");
+        let dump = hex_dump(&example());
+        assert!(documentation.contains(&dump), "docs/FORMAT.md does not show:\n{dump}");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_found() {
+        let record = RecordHeader::encode(&sample(), &NAME, 64);
+        let pack = encode_pack_header(&NAME);
+        for bit in 0..64 * 8 {
+            let flip = |bytes: &[u8; 64]| {
+                let mut flipped = *bytes;
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                flipped
+            };
+            assert!(RecordHeader::decode(&flip(&record), &NAME, 64).is_err(), "bit {bit}");
+            assert_ne!(decode_pack_header(&flip(&pack)), PackHeader::Known(NAME), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_footer_and_trailer_is_found() {
+        let entries =
+            [Entry { offset: 64, header: sample() }, Entry { offset: 4000, header: sample() }];
+        let footer = encode_footer(&entries);
+        let trailer = encode_trailer(&NAME, 9000, &footer);
+        let all = [footer.as_slice(), &trailer].concat();
+        let decode = |all: &[u8]| {
+            let (footer, trailer) = all.split_at(all.len() - 64);
+            let trailer = array(trailer, 0);
+            (footer_offset(&trailer, 9000 + all.len() as u64) == Some(9000))
+                .then(|| decode_footer(&NAME, footer, &trailer))
+                .flatten()
+        };
+        assert_eq!(decode(&all).unwrap(), entries);
+        for bit in 0..all.len() * 8 {
+            let mut flipped = all.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&flipped), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_elsewhere_is_none() {
+        let bytes = sample().encode(&NAME, 64);
+        assert_eq!(RecordHeader::decode(&bytes, &NAME, 64), Ok(sample()));
+        let other_pack = PackName { pack: PackId(2), ..NAME };
+        let other_store = PackName { store: [9; 16], ..NAME };
+        assert!(RecordHeader::decode(&bytes, &NAME, 65).is_err());
+        assert!(RecordHeader::decode(&bytes, &other_pack, 64).is_err());
+        assert!(RecordHeader::decode(&bytes, &other_store, 64).is_err());
+    }
+
+    #[test]
+    fn a_newer_version_or_feature_is_told_from_damage() {
+        let mut bytes = encode_pack_header(&NAME);
+        bytes[8] = 2;
+        assert_eq!(decode_pack_header(&bytes), PackHeader::Newer(2));
+        let mut bytes = encode_pack_header(&NAME);
+        bytes[12] = 1;
+        let checksum = NAME.short_checksum(&[&bytes[..56]]);
+        bytes[56..].copy_from_slice(&checksum);
+        assert_eq!(decode_pack_header(&bytes), PackHeader::Newer(2));
+    }
+
+    #[test]
+    fn a_codec_or_flag_of_the_future_is_refused_not_misread() {
+        for (at, value) in [(4, 2), (4, 255), (5, 1)] {
+            let mut bytes = sample().encode(&NAME, 64);
+            bytes[at] = value;
+            let checksum = NAME.short_checksum(&[&64_u64.to_le_bytes(), &bytes[..56]]);
+            bytes[56..].copy_from_slice(&checksum);
+            let why = RecordHeader::decode(&bytes, &NAME, 64).unwrap_err();
+            assert!(why.contains("newer version"), "{why}");
+        }
+    }
+
+    fn sample() -> RecordHeader {
+        let hash = crate::chunks::hash(b"sample");
+        RecordHeader { codec: Codec::Zstd, plain_len: 70_000, stored_len: 50_000, hash }
+    }
+}

@@ -10,6 +10,8 @@ mod error;
 mod files;
 mod format;
 mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod store;
 #[cfg(test)]
 mod store_tests;
