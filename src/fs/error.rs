@@ -1,9 +1,11 @@
 //! What can go wrong in the filesystem, and the errno a program sees for it.
 
+use crate::{chunks, meta};
+
 /// The result of an operation of the filesystem.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an operation failed. `errno` is the one map from meaning to number.
+/// Why an operation failed. [`Error::errno`] is the one map from meaning to number.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such name, or an inode that is gone.
@@ -51,18 +53,22 @@ pub enum Error {
     /// An extended attribute larger than the limit.
     #[error("the attribute is too large")]
     AttributeTooLarge,
-    /// The buffer is too small for the attribute.
-    #[error("the buffer is too small")]
-    Range,
     /// `SEEK_DATA` or `SEEK_HOLE` beyond the end.
     #[error("no such data or hole")]
     NoSuchRange,
     /// Not supported here.
     #[error("not supported")]
     NotSupported,
-    /// The store refused or failed; the source says why.
-    #[error("{0}")]
-    Io(String),
+    /// An earlier write to the disk failed: nothing more is written until the store was opened anew,
+    /// which checks it.
+    #[error("the store takes no more writes, since an earlier one failed: {0}")]
+    Failed(String),
+    /// The metadata can't be read or written.
+    #[error(transparent)]
+    Meta(meta::Error),
+    /// A chunk can't be read or written.
+    #[error(transparent)]
+    Chunks(chunks::Error),
 }
 
 impl Error {
@@ -84,10 +90,33 @@ impl Error {
             Error::TooManyLinks => libc::EMLINK,
             Error::NoAttribute => libc::ENODATA,
             Error::AttributeTooLarge => libc::E2BIG,
-            Error::Range => libc::ERANGE,
             Error::NoSuchRange => libc::ENXIO,
             Error::NotSupported => libc::EOPNOTSUPP,
-            Error::Io(_) => libc::EIO,
+            Error::Failed(_) | Error::Meta(_) | Error::Chunks(_) => libc::EIO,
+        }
+    }
+
+    /// Whether it is the store that failed, and not a program that asked for something impossible:
+    /// such an error is worth a line in the log.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Error::Failed(_) | Error::Meta(_) | Error::Chunks(_))
+    }
+}
+
+impl From<meta::Error> for Error {
+    fn from(error: meta::Error) -> Self {
+        match error {
+            meta::Error::NoSpace => Error::NoSpace,
+            other => Error::Meta(other),
+        }
+    }
+}
+
+impl From<chunks::Error> for Error {
+    fn from(error: chunks::Error) -> Self {
+        match error {
+            chunks::Error::NoSpace => Error::NoSpace,
+            other => Error::Chunks(other),
         }
     }
 }

@@ -1,9 +1,33 @@
 //! The filesystem itself: inodes, handles, dirty data, names.
 
+mod acl;
+mod attrs;
+mod commit;
+mod dirs;
 mod error;
+mod ingest;
+mod io;
+mod names;
+mod node;
+mod options;
+mod overlay;
+mod recover;
+mod seal;
+mod space;
+mod status;
+mod store;
+mod sync;
 mod types;
 mod volume;
+mod workers;
+mod xattrs;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Result};
+pub use options::{AtimeMode, VolumeOptions};
+pub use status::Status;
+pub use store::{CreateOptions, StoreError, create_store, store_exists};
 pub use types::*;
 pub use volume::Volume;

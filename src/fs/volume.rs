@@ -1,164 +1,236 @@
 //! The mounted store.
-#![allow(missing_docs, unused_variables, clippy::todo)] // skeleton: replaced while the rooms are built
 
-use super::*;
-use crate::model::{Attr, Ino};
-use std::sync::Arc;
+use super::ingest::Ingest;
+use super::node::{HandleTable, Node, NodeTable, OpenFile};
+use super::options::VolumeOptions;
+use super::space::Space;
+use super::sync::SyncState;
+use super::types::{Handle, OpenMode};
+use super::workers::Workers;
+use super::{Error, Result};
+use crate::chunks::{ChunkParams, Cutter};
+use crate::meta::{Inode, Meta, Tx};
+use crate::model::{Attr, FileKind, Ino};
+use crate::sys::{Clock, StoreLock};
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-/// A store that is open as a filesystem. Everything an adapter (FUSE, a test, later HTTP) does goes through here.
-pub struct Volume {}
+/// A store that is open as a filesystem. Everything that an adapter (FUSE, a test, later HTTP) does
+/// goes through here.
+///
+/// Order of locks: `tree`, then a node's state (two nodes: never at the same time), then the node and handle
+/// tables, `Ingest::pending`, the metadata's writer. A lock is never taken while one further down is held.
+pub struct Volume {
+    pub(super) store: PathBuf,
+    pub(super) options: VolumeOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) meta: Meta,
+    pub(super) ingest: Ingest,
+    pub(super) cutter: Cutter,
+    pub(super) chunk_params: ChunkParams,
+    /// Held by everything that changes names or attributes, and by what opens and closes inodes: so that a
+    /// name's inode, and whether it is open, stay the same in the course of it.
+    pub(super) tree: Mutex<()>,
+    pub(super) nodes: NodeTable,
+    pub(super) handles: HandleTable,
+    pub(super) space: Space,
+    pub(super) sync_state: SyncState,
+    pub(super) workers: Workers,
+    /// Why no more writes are taken.
+    pub(super) failure: OnceLock<String>,
+    /// Dropped last: the store is ours until everything else is closed.
+    pub(super) _lock: StoreLock,
+}
 
 impl Volume {
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
-        todo!()
+    /// Where the store is.
+    pub fn store_path(&self) -> &Path {
+        &self.store
     }
-    pub fn getattr(&self, ino: Ino) -> Result<Attr> {
-        todo!()
+
+    /// Saves everything, makes it durable, and marks the store as stopped in order. The volume takes no
+    /// more work afterwards; handles that are still open are closed as if their programs had died.
+    pub fn close(&self) -> Result<()> {
+        self.stop_timer();
+        if self.options.read_only {
+            return Ok(());
+        }
+        self.flush_atimes();
+        let mut outcome = Ok(());
+        for node in self.nodes.all() {
+            outcome = outcome.and(self.guard_failure(self.save(&node)));
+        }
+        self.workers.stop();
+        outcome.and(self.sync_commits()).and_then(|()| self.finish())
     }
-    pub fn setattr(&self, caller: &Caller, ino: Ino, change: &SetAttr) -> Result<Attr> {
-        todo!()
+
+    /// Everything is on disk: what the next start must not doubt.
+    fn finish(&self) -> Result<()> {
+        let pending = self.ingest.pending();
+        let durable = self.meta.last_chunk();
+        let orphans_left = self.nodes.all().iter().any(|node| node.lock().inode.attr.nlink == 0);
+        let recorded = self.meta.write(self.now(), |tx| -> Result<_> {
+            tx.set_durable_chunk(durable)?;
+            tx.set_clean(!orphans_left)?;
+            self.ingest.record(tx, pending.iter())
+        })?;
+        self.ingest.settled(&recorded);
+        self.ingest.packs().close()?;
+        self.meta.sync()?;
+        self.meta.close()?;
+        Ok(())
     }
-    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
-        todo!()
-    }
-    /// `mode`: type and permission bits, the umask not yet applied.
-    pub fn mknod(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        rdev: u32,
-    ) -> Result<Attr> {
-        todo!()
-    }
-    pub fn mkdir(&self, caller: &Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
-        todo!()
-    }
-    pub fn symlink(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        target: &[u8],
-    ) -> Result<Attr> {
-        todo!()
-    }
-    pub fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr> {
-        todo!()
-    }
-    pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub fn rename(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        new_parent: Ino,
-        new_name: &[u8],
-        mode: RenameMode,
-    ) -> Result<()> {
-        todo!()
-    }
-    pub fn create(
-        &self,
-        caller: &Caller,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        how: OpenMode,
-    ) -> Result<(Attr, Handle)> {
-        todo!()
-    }
+
+    /// Opens a file.
     pub fn open(&self, ino: Ino, how: OpenMode) -> Result<Handle> {
-        todo!()
+        if how.write || how.truncate {
+            self.check_writable()?;
+        }
+        let node = {
+            let _tree = self.tree.lock();
+            let inode = self.living_inode(ino)?;
+            match inode.attr.kind {
+                FileKind::File => {}
+                FileKind::Directory => return Err(Error::IsDirectory),
+                _ => return Err(Error::Invalid),
+            }
+            self.nodes.acquire(inode)
+        };
+        if how.truncate {
+            self.truncate_node(&node, 0);
+        }
+        Ok(self.handles.insert(OpenFile { node, how }))
     }
-    /// Reads up to `len` bytes at `offset` onto the end of `into`; fewer only at the end of the file.
-    pub fn read(&self, handle: Handle, offset: u64, len: usize, into: &mut Vec<u8>) -> Result<()> {
-        todo!()
-    }
-    /// Writes all of `data` or fails.
-    pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
-        todo!()
-    }
-    /// What `close` waits for: after it returned, a killed daemon loses nothing of the file.
-    pub fn flush(&self, handle: Handle) -> Result<()> {
-        todo!()
-    }
+
+    /// Closes a handle. What it wrote and nobody flushed (a mapping may write after `close`) is saved.
     pub fn release(&self, handle: Handle) -> Result<()> {
-        todo!()
+        let file = self.handles.remove(handle)?;
+        let outcome = match file.how.write {
+            true => self.guard_failure(self.save(&file.node)),
+            false => Ok(()),
+        };
+        let _tree = self.tree.lock();
+        self.release_node(&file.node).and(outcome)
     }
-    /// After it returned, a power cut loses nothing of the file.
-    pub fn fsync(&self, handle: Handle) -> Result<()> {
-        todo!()
+
+    /// Gives back a node; the last user of one without a name ends it. `tree` is held.
+    pub(super) fn release_node(&self, node: &Node) -> Result<()> {
+        if !self.nodes.is_last_user(node.ino) {
+            self.nodes.release(node.ino);
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        let nlink = node.lock().inode.attr.nlink;
+        if nlink == 0 && !self.options.read_only {
+            self.forget_overlay(node);
+            outcome = self.freeing_write(|tx| {
+                tx.remove_orphan(node.ino)?;
+                tx.end_inode(node.ino)?;
+                Ok(())
+            });
+        } else {
+            self.save_atime(node);
+            // An error was told at flush; what could not be saved is lost with its last handle.
+            self.forget_overlay(node);
+        }
+        self.nodes.release(node.ino);
+        outcome
     }
-    pub fn opendir(&self, ino: Ino) -> Result<Handle> {
-        todo!()
+
+    /// Drops what is not saved of a node that nobody can read any more.
+    fn forget_overlay(&self, node: &Node) {
+        let mut state = node.lock_unsealing();
+        self.space.dirty_shrank(state.overlay.memory_bytes());
+        state.overlay = Default::default();
+        state.dirty_attr = false;
     }
-    /// Lists from after `cookie` (0: from the start, `.` and `..` first) until `emit` says `false` (it had no room for that entry).
-    /// With `plus`, entries carry their attributes.
-    pub fn readdir(
+
+    /// Runs `work` on the node of a file as if it were open for its duration.
+    pub(super) fn with_node<T>(
         &self,
-        handle: Handle,
-        cookie: u64,
-        plus: bool,
-        emit: &mut dyn FnMut(DirEntry) -> bool,
-    ) -> Result<()> {
-        todo!()
+        inode: Inode,
+        work: impl FnOnce(&Node) -> Result<T>,
+    ) -> Result<T> {
+        let node = self.nodes.acquire(inode);
+        let outcome = work(&node);
+        self.release_node(&node)?;
+        outcome
     }
-    pub fn releasedir(&self, handle: Handle) -> Result<()> {
-        todo!()
+
+    /// The inode, be it open, closed, or ended but still known to the kernel.
+    pub(super) fn inode(&self, ino: Ino) -> Result<Inode> {
+        if let Some(inode) = self.open_inode(ino) {
+            return Ok(inode);
+        }
+        if let Some(inode) = self.meta.read(|view| view.inode(ino))? {
+            return Ok(inode);
+        }
+        let ended = self.meta.read(|view| view.ended_inode(ino))?;
+        let mut inode = ended.ok_or(Error::NotFound)?;
+        inode.attr.nlink = 0;
+        Ok(inode)
     }
-    pub fn fsyncdir(&self, handle: Handle) -> Result<()> {
-        todo!()
+
+    /// The inode as open handles show it, if there are any.
+    pub(super) fn open_inode(&self, ino: Ino) -> Option<Inode> {
+        self.nodes.get(ino).map(|node| node.lock().inode)
     }
-    pub fn statfs(&self) -> Result<StatFs> {
-        todo!()
+
+    /// The inode, unless it has ended.
+    pub(super) fn living_inode(&self, ino: Ino) -> Result<Inode> {
+        if let Some(inode) = self.open_inode(ino) {
+            return Ok(inode);
+        }
+        self.meta.read(|view| view.inode(ino))?.ok_or(Error::NotFound)
     }
-    pub fn setxattr(
-        &self,
-        caller: &Caller,
-        ino: Ino,
-        name: &[u8],
-        value: &[u8],
-        mode: XattrMode,
-    ) -> Result<()> {
-        todo!()
+
+    /// The attributes of an inode.
+    pub fn getattr(&self, ino: Ino) -> Result<Attr> {
+        self.inode(ino).map(|inode| inode.attr)
     }
-    pub fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
-        todo!()
+
+    /// A transaction that may not fail for want of room: it frees some, or saves what was accepted. The
+    /// reserve is given up for it. `work` may run twice.
+    pub(super) fn freeing_write<T>(&self, work: impl Fn(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        let outcome = match self.meta.write(self.now(), &work) {
+            Err(Error::NoSpace) if self.space.release_reserve() => {
+                self.meta.write(self.now(), &work)
+            }
+            outcome => outcome,
+        };
+        let value = self.guard_failure(outcome)?;
+        self.sync_state.note_commit();
+        Ok(value)
     }
-    pub fn listxattr(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        todo!()
+
+    /// A transaction that changes names or attributes.
+    pub(super) fn write_meta<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        let outcome = self.guard_failure(self.meta.write(self.now(), work))?;
+        self.sync_state.note_commit();
+        Ok(outcome)
     }
-    pub fn removexattr(&self, caller: &Caller, ino: Ino, name: &[u8]) -> Result<()> {
-        todo!()
+
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.options.read_only {
+            true => Err(Error::ReadOnly),
+            false => self.check_failure(),
+        }
     }
-    pub fn fallocate(&self, handle: Handle, offset: u64, len: u64, how: Allocate) -> Result<()> {
-        todo!()
-    }
-    pub fn seek(&self, handle: Handle, offset: u64, what: Seek) -> Result<u64> {
-        todo!()
-    }
-    /// Shares the range's chunks; answers how many bytes were copied (fewer than `len` only at the source's end).
-    pub fn copy_range(
-        &self,
-        from: Handle,
-        from_offset: u64,
-        to: Handle,
-        to_offset: u64,
-        len: u64,
-    ) -> Result<u64> {
-        todo!()
-    }
-    /// Everything acknowledged so far survives a power cut once this returned.
-    pub fn sync_all(&self) -> Result<()> {
-        todo!()
+
+    /// The inode for a message: its path where it has one.
+    pub(super) fn describe(&self, ino: Ino) -> String {
+        match self.meta.read(|view| view.path_of(ino)) {
+            Ok(Some(path)) => format!("/{}", String::from_utf8_lossy(&path)),
+            _ => format!("inode {ino}"),
+        }
     }
 }
 
-/// Keeps the skeleton's imports honest.
-pub type SharedVolume = Arc<Volume>;
+impl std::fmt::Debug for Volume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Volume").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -89,7 +89,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        req: &Request,
+        _req: &Request,
         node: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -113,9 +113,7 @@ impl Filesystem for Adapter {
             atime: atime.map(convert::set_time),
             mtime: mtime.map(convert::set_time),
         };
-        let caller = convert::caller(req, 0);
-        Op("setattr", node)
-            .attr(&self.volume, reply, |volume| volume.setattr(&caller, ino(node), &change));
+        Op("setattr", node).attr(&self.volume, reply, |volume| volume.setattr(ino(node), &change));
     }
 
     fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
@@ -422,11 +420,9 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let caller = convert::caller(req, 0);
-        Op("removexattr", node).empty(&self.volume, reply, |volume| {
-            volume.removexattr(&caller, ino(node), name.as_bytes())
-        });
+    fn removexattr(&self, _req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        Op("removexattr", node)
+            .empty(&self.volume, reply, |volume| volume.removexattr(ino(node), name.as_bytes()));
     }
 
     fn fallocate(

@@ -32,9 +32,9 @@ impl Op {
 
     /// The errno of an error; those that mean trouble are logged.
     pub(super) fn errno(self, error: &Error) -> Errno {
-        match error {
-            Error::Io(why) => log::error!("{} of inode {} failed: {why}", self.0, self.1.0),
-            other => log::trace!("{} of inode {}: {other}", self.0, self.1.0),
+        match error.is_fault() {
+            true => log::error!("{} of inode {} failed: {error}", self.0, self.1.0),
+            false => log::trace!("{} of inode {}: {error}", self.0, self.1.0),
         }
         Errno::from_i32(error.errno())
     }
@@ -126,6 +126,6 @@ mod tests {
     fn every_error_reaches_the_program_as_its_own_number() {
         let op = Op("test", INodeNo(1));
         assert_eq!(op.errno(&Error::NoSpace), Errno::ENOSPC);
-        assert_eq!(op.errno(&Error::Io("disk".into())), Errno::EIO);
+        assert_eq!(op.errno(&Error::Failed("disk".into())), Errno::EIO);
     }
 }

@@ -135,6 +135,11 @@ impl Meta {
         self.log.metadata().map_or(0, |meta| meta.len())
     }
 
+    /// Bytes in the database without its log.
+    pub fn file_bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |meta| meta.len())
+    }
+
     /// Copies the log back into the database, so that it starts over. Everything is made durable in
     /// the course of it. Readers are not waited for: what they still need stays for the next time.
     pub fn checkpoint(&self) -> Result<()> {

@@ -156,22 +156,42 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Like [`Tx::change_inode`], for a save: the content is new as well. The first content of a new
-    /// inode keeps no trace of the empty file before it, which [`View::inode`]'s `content_since` tells.
+    /// Writes what a save changes: size, allocation and times. The state before it is kept in the
+    /// past, but for the empty file before a `first` content, of which `content_since` tells enough.
     pub fn change_content(&self, attr: &Attr, first: bool) -> Result<()> {
         if !first {
             self.archive_inode(attr.ino)?;
         }
-        self.touch_inode(attr)?;
         let sql = match first {
-            true => "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4 WHERE ino = ?1",
+            true => {
+                "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4, mtime = ?5, \
+                 ctime = ?6 WHERE ino = ?1"
+            }
             false => {
-                "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4, since = ?2 \
-                 WHERE ino = ?1"
+                "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4, mtime = ?5, \
+                 ctime = ?6, since = ?2 WHERE ino = ?1"
             }
         };
-        let row = (attr.ino.0, self.moment.0, attr.size, attr.allocated);
-        self.db.prepare_cached(sql)?.execute(row)?;
+        let row =
+            (attr.ino.0, self.moment.0, attr.size, attr.allocated, attr.mtime.0, attr.ctime.0);
+        let changed = self.db.prepare_cached(sql)?.execute(row)?;
+        self.expect_one(changed, attr.ino)
+    }
+
+    /// Sets the link count and the time of its change.
+    pub fn set_links(&self, ino: Ino, nlink: u32, ctime: Timestamp) -> Result<()> {
+        let changed = self
+            .db
+            .prepare_cached("UPDATE inode SET nlink = ?2, ctime = ?3 WHERE ino = ?1")?
+            .execute((ino.0, nlink, ctime.0))?;
+        self.expect_one(changed, ino)
+    }
+
+    /// Sets the time of the last read.
+    pub fn set_atime(&self, ino: Ino, atime: Timestamp) -> Result<()> {
+        self.db
+            .prepare_cached("UPDATE inode SET atime = ?2 WHERE ino = ?1")?
+            .execute((ino.0, atime.0))?;
         Ok(())
     }
 

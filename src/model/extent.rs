@@ -43,6 +43,20 @@ impl Extent {
     }
 }
 
+/// Appends `next`, which lies behind the last of `extents`; where it goes on in the same chunk the two
+/// become one.
+pub fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
+    if let Some(last) = extents.last_mut()
+        && last.end() == next.start
+        && last.content.chunk == next.content.chunk
+        && u64::from(last.content.skip) + last.len == u64::from(next.content.skip)
+    {
+        last.len += next.len;
+        return;
+    }
+    extents.push(next);
+}
+
 /// The rows that a save ends and the rows that it begins. What is in neither stays untouched.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Splice {

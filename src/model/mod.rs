@@ -8,6 +8,6 @@ mod time;
 
 pub use acl::{ACL_ACCESS, ACL_DEFAULT, Acl, AclError, Inherited};
 pub use attr::{Attr, FileKind, Mode};
-pub use extent::{Content, Extent, Splice, splice};
+pub use extent::{Content, Extent, Splice, push_extent, splice};
 pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
 pub use time::{Moment, Timestamp};

@@ -4,6 +4,7 @@
 mod clock;
 mod disk;
 pub mod failpoint;
+mod identity;
 mod lock;
 pub mod mount;
 mod publish;
@@ -13,6 +14,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{
     DiskSpace, disk_space, forget_cached, is_no_space, preallocate, read_ahead, start_writeback,
 };
+pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
 pub use publish::{publish, sync_dir};
 pub use vectored::{read_two_at, write_two_at};

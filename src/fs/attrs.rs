@@ -1,0 +1,174 @@
+//! Attributes: mode, owner, size and times.
+
+use super::node::{Node, NodeState, same_slot};
+use super::options::AtimeMode;
+use super::types::{SetAttr, SetTime, StatFs};
+use super::volume::Volume;
+use super::{Error, Result};
+use crate::meta::{Inode, Tx};
+use crate::model::{Attr, FileKind, Ino, Mode, Timestamp};
+use crate::sys;
+
+/// The largest size of a file: the kernel's limit.
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+/// With relatime, the last read is noted at least this often.
+const RELATIME_NANOS: i64 = 86_400_000_000_000;
+/// What `statfs` says about how many inodes there can be: as many as there is room for.
+const BYTES_PER_INODE: u64 = 1024;
+
+impl Volume {
+    /// Changes attributes; a change of the size is saved at the file's next flush, or at once where nobody has it open.
+    pub fn setattr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
+        self.check_writable()?;
+        let _tree = self.tree.lock();
+        let inode = self.living_inode(ino)?;
+        if let Some(size) = change.size {
+            self.set_size(inode, size)?;
+        }
+        let others = SetAttr { size: None, ..*change };
+        if others != SetAttr::default() {
+            self.set_attributes(ino, &others)?;
+        }
+        Ok(self.living_inode(ino)?.attr)
+    }
+
+    fn set_size(&self, inode: Inode, size: u64) -> Result<()> {
+        match inode.attr.kind {
+            FileKind::File => {}
+            FileKind::Directory => return Err(Error::IsDirectory),
+            _ => return Err(Error::Invalid),
+        }
+        if size > FILE_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
+        if let Some(node) = self.nodes.get(inode.attr.ino) {
+            self.truncate_node(&node, size);
+            return Ok(());
+        }
+        self.with_node(inode, |node| {
+            self.truncate_node(node, size);
+            self.guard_failure(self.save(node))
+        })
+    }
+
+    /// Cuts or extends an open file.
+    pub(super) fn truncate_node(&self, node: &Node, size: u64) {
+        let mut state = node.lock();
+        if size < state.size() {
+            let before = state.overlay.memory_bytes();
+            state.overlay.truncate(size);
+            self.space.dirty_changed(before, state.overlay.memory_bytes());
+            if size == 0 {
+                state.rewriting_since.get_or_insert(self.now());
+            }
+        }
+        state.inode.attr.size = size;
+        self.stamp(&mut state);
+    }
+
+    /// The content of an open file changed now.
+    pub(super) fn stamp(&self, state: &mut NodeState) {
+        let now = self.now();
+        state.inode.attr.mtime = now;
+        state.inode.attr.ctime = now;
+        state.dirty_attr = true;
+    }
+
+    /// `tree` is held.
+    fn set_attributes(&self, ino: Ino, change: &SetAttr) -> Result<()> {
+        let node = self.nodes.get(ino);
+        let mut state = node.as_ref().map(|node| node.lock());
+        let slot_nanos = self.options.coalesce.as_nanos() as i64;
+        let after = self.write_meta(|tx| {
+            let committed = tx.inode(ino)?.ok_or(Error::NotFound)?;
+            let mut after = state.as_ref().map_or(committed, |state| state.inode);
+            self.apply(tx, &mut after.attr, change)?;
+            if changes_only_atime(change) || same_slot(committed.since, tx.moment, slot_nanos) {
+                tx.touch_inode(&after.attr)?;
+            } else {
+                tx.change_inode(&after.attr)?;
+                after.since = tx.moment;
+            }
+            Ok(after)
+        })?;
+        if let Some(state) = &mut state {
+            state.inode = after;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, tx: &Tx<'_>, attr: &mut Attr, change: &SetAttr) -> Result<()> {
+        let now = self.now();
+        let time = |set: SetTime| match set {
+            SetTime::Now => now,
+            SetTime::At(time) => time,
+        };
+        if let Some(mode) = change.mode {
+            attr.mode = Mode::new(mode);
+            self.chmod_acl(tx, attr.ino, mode)?;
+        }
+        attr.uid = change.uid.unwrap_or(attr.uid);
+        attr.gid = change.gid.unwrap_or(attr.gid);
+        attr.atime = change.atime.map_or(attr.atime, time);
+        attr.mtime = change.mtime.map_or(attr.mtime, time);
+        attr.ctime = now;
+        Ok(())
+    }
+
+    /// A file is read: its time of the last read may be due.
+    pub(super) fn note_read(&self, node: &Node) {
+        if self.options.read_only || self.options.atime == AtimeMode::Noatime {
+            return;
+        }
+        let mut state = node.lock();
+        let Attr { atime, mtime, ctime, .. } = state.inode.attr;
+        if atime > mtime && atime > ctime {
+            let now = self.now();
+            if now.0.saturating_sub(atime.0) < RELATIME_NANOS {
+                return;
+            }
+        }
+        state.inode.attr.atime = self.now();
+        state.atime_changed = true;
+    }
+
+    /// Writes a changed time of the last read. It is no change worth an error.
+    pub(super) fn save_atime(&self, node: &Node) {
+        let mut state = node.lock();
+        if !std::mem::take(&mut state.atime_changed) {
+            return;
+        }
+        let atime: Timestamp = state.inode.attr.atime;
+        if let Err(error) = self.write_meta(|tx| Ok(tx.set_atime(node.ino, atime)?)) {
+            log::debug!("the last read of inode {} is not noted: {error}", node.ino);
+        }
+    }
+
+    /// Writes the changed times of last reads of all open files.
+    pub(super) fn flush_atimes(&self) {
+        for node in self.nodes.all() {
+            self.save_atime(&node);
+        }
+    }
+
+    /// What `statfs` tells: the disk under the store, the reserve taken off.
+    pub fn statfs(&self) -> Result<StatFs> {
+        let space = sys::disk_space(&self.store).map_err(|source| {
+            Error::Meta(crate::meta::Error::Io { path: self.store.clone(), source })
+        })?;
+        let dirty = self.space.dirty_bytes();
+        let files_free = space.available / BYTES_PER_INODE;
+        let used = self.meta.read(|view| view.inode_estimate())?;
+        Ok(StatFs {
+            total: space.total,
+            free: space.free.saturating_sub(dirty),
+            available: space.available.saturating_sub(dirty),
+            files: used + files_free,
+            files_free,
+        })
+    }
+}
+
+fn changes_only_atime(change: &SetAttr) -> bool {
+    SetAttr { atime: None, ..*change } == SetAttr::default()
+}

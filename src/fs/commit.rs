@@ -1,0 +1,82 @@
+//! Saving: what an overlay shows becomes extents, in one transaction.
+
+use super::node::{Node, NodeState};
+use super::overlay::Replacement;
+use super::seal::deferred;
+use super::volume::Volume;
+use super::{Error, Result};
+use crate::meta::Tx;
+use crate::model::{ChunkHash, Extent, Ino, splice};
+use crate::sys::failpoint;
+
+impl Volume {
+    /// Saves the node: when this returned, a killed daemon loses nothing of it.
+    pub(super) fn save(&self, node: &Node) -> Result<()> {
+        if let Some(errno) = node.lock().deferred_error.take() {
+            return Err(deferred(errno));
+        }
+        if !node.lock().is_dirty() {
+            return Ok(());
+        }
+        loop {
+            self.seal_all(node)?;
+            let mut state = node.lock_unsealing();
+            // Somebody may have written since the last byte was sealed.
+            if state.overlay.memory_bytes() == 0 {
+                return self.commit(node.ino, &mut state);
+            }
+        }
+    }
+
+    /// Writes the overlay's extents and the new attributes. Everything in memory is sealed.
+    fn commit(&self, ino: Ino, state: &mut NodeState) -> Result<()> {
+        if !state.is_dirty() {
+            return Ok(());
+        }
+        failpoint::hit("commit-before");
+        let replacements = state.overlay.replacements();
+        let outcome = self.freeing_write(|tx| {
+            let recorded = self.ingest.record(tx, state.overlay.chunks())?;
+            let allocated = apply(tx, ino, &replacements, state.inode.attr.allocated)?;
+            let mut after = state.inode;
+            after.attr.allocated = allocated;
+            // A new inode whose first content this is: see `Tx::change_content`.
+            let first = state.inode.since == state.inode.content_since
+                && self.committed_size(tx, ino)? == 0;
+            tx.change_content(&after.attr, first)?;
+            after.content_since = tx.moment;
+            if !first {
+                after.since = tx.moment;
+            }
+            Ok((after, recorded))
+        });
+        let (after, recorded): (_, Vec<ChunkHash>) = outcome?;
+        failpoint::hit("commit-after");
+        self.ingest.settled(&recorded);
+        state.inode = after;
+        state.overlay = Default::default();
+        state.dirty_attr = false;
+        state.rewriting_since = None;
+        Ok(())
+    }
+
+    fn committed_size(&self, tx: &Tx<'_>, ino: Ino) -> Result<u64> {
+        Ok(tx.inode(ino)?.ok_or(Error::NotFound)?.attr.size)
+    }
+}
+
+/// Replaces the ranges; answers how many bytes are allocated afterwards.
+fn apply(tx: &Tx<'_>, ino: Ino, replacements: &[Replacement], allocated: u64) -> Result<u64> {
+    let mut allocated = allocated;
+    for Replacement { from, to, extents } in replacements {
+        let old = tx.extents(ino, *from, *to)?;
+        let change = splice(&old, *from, *to, extents);
+        allocated = allocated + bytes(&change.begun) - bytes(&change.ended);
+        tx.splice_extents(ino, &change)?;
+    }
+    Ok(allocated)
+}
+
+fn bytes(extents: &[Extent]) -> u64 {
+    extents.iter().map(|extent| extent.len).sum()
+}

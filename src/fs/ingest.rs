@@ -1,0 +1,78 @@
+//! From bytes to chunks: hashing, deduplication, appending to packs.
+
+use super::Result;
+use crate::chunks::{self, PackStore};
+use crate::meta::{Meta, Tx};
+use crate::model::{ChunkHash, ChunkRef};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
+pub(super) struct Ingest {
+    packs: PackStore,
+    /// Chunks that lie in a pack and are in no committed row yet. Taken before the metadata's locks.
+    pending: Mutex<HashMap<ChunkHash, ChunkRef>>,
+}
+
+impl Ingest {
+    pub(super) fn new(packs: PackStore) -> Ingest {
+        Ingest { packs, pending: Mutex::default() }
+    }
+
+    pub(super) fn packs(&self) -> &PackStore {
+        &self.packs
+    }
+
+    /// The chunk with these contents, which is appended unless the store holds it.
+    ///
+    /// Two threads that bring the same new contents at the same instant may both append them;
+    /// one copy is then garbage in its pack.
+    pub(super) fn store(&self, meta: &Meta, plain: &[u8]) -> Result<ChunkRef> {
+        let hash = chunks::hash(plain);
+        if let Some(chunk) = self.pending.lock().get(&hash) {
+            return Ok(*chunk);
+        }
+        if let Some(chunk) = meta.read(|view| view.chunk_by_hash(&hash))? {
+            return Ok(chunk);
+        }
+        let at = self.packs.append(&hash, plain)?;
+        // The number is asked for after the append: see `Meta::next_chunk`.
+        let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
+        Ok(*self.pending.lock().entry(hash).or_insert(chunk))
+    }
+
+    /// Adds those of `chunks` to the chunk table that aren't in it, as part of `tx`. Tells which: once the
+    /// transaction is committed, they go to [`Ingest::settled`].
+    pub(super) fn record<'c>(
+        &self,
+        tx: &Tx<'_>,
+        chunks: impl Iterator<Item = &'c ChunkRef>,
+    ) -> Result<Vec<ChunkHash>> {
+        let pending = self.pending.lock();
+        let mut recorded = Vec::new();
+        if pending.is_empty() {
+            return Ok(recorded);
+        }
+        for chunk in chunks {
+            if pending.get(&chunk.hash).is_some_and(|known| known.id == chunk.id) {
+                tx.insert_chunk(chunk)?;
+                recorded.push(chunk.hash);
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// These chunks are in the chunk table now.
+    pub(super) fn settled(&self, hashes: &[ChunkHash]) {
+        let mut pending = self.pending.lock();
+        for hash in hashes {
+            pending.remove(hash);
+        }
+    }
+
+    /// Every chunk that is in no committed row: what was cut for files that were deleted or cut short
+    /// before they were saved, and for saves that are under way.
+    pub(super) fn pending(&self) -> Vec<ChunkRef> {
+        self.pending.lock().values().copied().collect()
+    }
+}

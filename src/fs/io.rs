@@ -1,0 +1,338 @@
+//! Reading and writing.
+
+use super::node::{Node, OpenFile};
+use super::overlay::{Piece, Shown, Source};
+use super::seal::deferred;
+use super::types::{Allocate, Handle, Seek};
+use super::volume::Volume;
+use super::{Error, Result};
+use crate::model::{ChunkRef, Extent, FileKind};
+use std::sync::Arc;
+
+/// The largest offset that a byte can have, plus one: the kernel's limit as well.
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+/// Extents that `seek` looks at in one query.
+const SEEK_BATCH: usize = 1024;
+/// Bytes to read ahead in the packs of what follows a read.
+const READ_AHEAD_BYTES: u64 = 2 << 20;
+
+/// A part of a read: where its bytes go and where they come from.
+enum Part {
+    Bytes { at: usize, piece: Piece },
+    Chunk { at: usize, len: usize, chunk: ChunkRef, skip: usize },
+}
+
+impl Volume {
+    /// Reads up to `len` bytes at `offset` onto the end of `into`; fewer only at the end of the file.
+    pub fn read(&self, handle: Handle, offset: u64, len: usize, into: &mut Vec<u8>) -> Result<()> {
+        let file = self.handles.get(handle)?;
+        if !file.how.read {
+            return Err(Error::BadHandle);
+        }
+        self.note_read(&file.node);
+        self.read_node(&file.node, offset, len, into)
+    }
+
+    /// Reads from a node, whoever asks.
+    pub(super) fn read_node(
+        &self,
+        node: &Node,
+        offset: u64,
+        len: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
+        let begin = into.len();
+        let parts = self.resolve(node, offset, len, into)?;
+        let outcome =
+            parts.into_iter().try_for_each(|part| self.fill(node, part, &mut into[begin..]));
+        if outcome.is_err() {
+            into.truncate(begin);
+        }
+        outcome
+    }
+
+    /// Finds out what a range shows and makes room for it, filled with zeros.
+    fn resolve(
+        &self,
+        node: &Node,
+        offset: u64,
+        len: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<Vec<Part>> {
+        let state = node.lock();
+        let end = state.size().min(offset.saturating_add(len as u64));
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        into.resize(into.len() + (end - offset) as usize, 0);
+        let mut parts = Vec::new();
+        for shown in state.overlay.resolve(offset, end) {
+            match shown {
+                Shown::Piece(piece) => {
+                    parts.push(Part::Bytes { at: (piece.start - offset) as usize, piece });
+                }
+                // The query runs under the node's lock, so that no commit comes in between.
+                Shown::Base { start, len } => {
+                    let found = self
+                        .meta
+                        .read(|view| view.extents_and_chunks(node.ino, start, start + len))?;
+                    parts.extend(found.into_iter().filter_map(|(extent, chunk)| {
+                        chunk_part(&extent, chunk, offset, start, start + len)
+                    }));
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn fill(&self, node: &Node, part: Part, into: &mut [u8]) -> Result<()> {
+        let (at, len, chunk, skip) = match part {
+            Part::Bytes { at, piece } => match &piece.source {
+                Source::Memory { .. } => {
+                    let bytes = piece.bytes().unwrap_or_default();
+                    into[at..at + bytes.len()].copy_from_slice(bytes);
+                    return Ok(());
+                }
+                Source::Hole => return Ok(()),
+                Source::Chunk { chunk, skip } => (at, piece.len as usize, *chunk, *skip as usize),
+            },
+            Part::Chunk { at, len, chunk, skip } => (at, len, chunk, skip),
+        };
+        let bytes = self.ingest.packs().read(&chunk).inspect_err(|error| {
+            log::error!("{} can't be read at a damaged place: {error}", self.describe(node.ino));
+        })?;
+        into[at..at + len].copy_from_slice(&bytes[skip..skip + len]);
+        Ok(())
+    }
+
+    /// Writes all of `data` or fails.
+    pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
+        let file = self.writable_file(handle)?;
+        let node = &file.node;
+        let len = data.len() as u64;
+        if len == 0 {
+            return Ok(());
+        }
+        self.space.reserve(len)?;
+        self.wait_for_room(node);
+        let mut state = node.lock();
+        if let Some(errno) = state.deferred_error.take() {
+            return Err(deferred(errno));
+        }
+        let offset = if file.how.append { state.size() } else { offset };
+        let end = offset.checked_add(len).filter(|end| *end <= FILE_BYTES_MAX);
+        let end = end.ok_or(Error::TooLarge)?;
+        let before = state.overlay.memory_bytes();
+        state.overlay.write(offset, data);
+        self.space.dirty_changed(before, state.overlay.memory_bytes());
+        state.inode.attr.size = state.size().max(end);
+        self.stamp(&mut state);
+        self.seal_in_background(node, &mut state);
+        Ok(())
+    }
+
+    /// Holds a writer back while more is in memory than may be.
+    fn wait_for_room(&self, node: &Node) {
+        if self.space.dirty_bytes() < self.options.dirty_bytes_max {
+            return;
+        }
+        // The worker that seals this file is waited for; cutting it here as well would put
+        // cuts where the contents have none.
+        drop(node.lock_unsealing());
+        if self.space.dirty_bytes() < self.options.dirty_bytes_max {
+            return;
+        }
+        for other in self.nodes.all() {
+            if let Err(error) = self.seal_all(&other) {
+                other.lock().deferred_error.get_or_insert(error.errno());
+            }
+        }
+    }
+
+    /// Preallocates, punches or zeroes a range.
+    pub fn fallocate(&self, handle: Handle, offset: u64, len: u64, how: Allocate) -> Result<()> {
+        let file = self.writable_file(handle)?;
+        let end = offset.checked_add(len).filter(|end| *end <= FILE_BYTES_MAX);
+        let end = end.ok_or(Error::TooLarge)?;
+        if len == 0 {
+            return Err(Error::Invalid);
+        }
+        let mut state = file.node.lock();
+        let before = state.overlay.memory_bytes();
+        let keep_size = match how {
+            Allocate::Reserve { keep_size } => {
+                let missing = len.saturating_sub(state.inode.attr.allocated);
+                self.space.check_room(missing)?;
+                keep_size
+            }
+            Allocate::PunchHole => {
+                state.overlay.punch(offset, end);
+                true
+            }
+            Allocate::ZeroRange { keep_size } => {
+                state.overlay.punch(offset, end);
+                keep_size
+            }
+        };
+        self.space.dirty_changed(before, state.overlay.memory_bytes());
+        if !keep_size && end > state.size() {
+            state.inode.attr.size = end;
+        }
+        self.stamp(&mut state);
+        Ok(())
+    }
+
+    /// The next data or hole at or after `offset`.
+    pub fn seek(&self, handle: Handle, offset: u64, what: Seek) -> Result<u64> {
+        let file = self.handles.get(handle)?;
+        let state = file.node.lock();
+        let size = state.size();
+        if offset >= size {
+            return Err(Error::NoSuchRange);
+        }
+        let mut at = offset;
+        for shown in state.overlay.resolve(offset, size) {
+            let (start, end, is_data) = match shown {
+                Shown::Piece(piece) => {
+                    (piece.start, piece.end(), !matches!(piece.source, Source::Hole))
+                }
+                Shown::Base { start, len } => {
+                    if let Some(found) = self.seek_base(&file.node, start, start + len, what)? {
+                        return Ok(found);
+                    }
+                    at = start + len;
+                    continue;
+                }
+            };
+            if is_data == (what == Seek::Data) {
+                return Ok(start.max(at));
+            }
+            at = end;
+        }
+        match what {
+            Seek::Data => Err(Error::NoSuchRange),
+            Seek::Hole => Ok(size),
+        }
+    }
+
+    /// The first data or hole in a range that shows committed extents.
+    fn seek_base(&self, node: &Node, from: u64, to: u64, what: Seek) -> Result<Option<u64>> {
+        let mut at = from;
+        while at < to {
+            let extents = self.meta.read(|view| view.extents_limited(node.ino, at, SEEK_BATCH))?;
+            for extent in &extents {
+                if extent.start >= to {
+                    break;
+                }
+                match what {
+                    Seek::Data => return Ok(Some(extent.start.max(at))),
+                    Seek::Hole if extent.start > at => return Ok(Some(at)),
+                    Seek::Hole => at = extent.end(),
+                }
+            }
+            if extents.len() < SEEK_BATCH || extents.last().is_some_and(|last| last.end() >= to) {
+                break;
+            }
+        }
+        Ok((what == Seek::Hole && at < to).then_some(at))
+    }
+
+    /// Shares the range's chunks; answers how many bytes were copied: fewer than `len` only at the
+    /// source's end.
+    pub fn copy_range(
+        &self,
+        from: Handle,
+        from_offset: u64,
+        to: Handle,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<u64> {
+        let source = self.handles.get(from)?;
+        let target = self.writable_file(to)?;
+        if !source.how.read || source.node.kind != FileKind::File {
+            return Err(Error::BadHandle);
+        }
+        self.seal_all(&source.node)?;
+        let pieces = self.shared_pieces(&source.node, from_offset, len)?;
+        let copied = pieces.last().map_or(0, |last| last.end() - from_offset);
+        let end = to_offset.checked_add(copied).filter(|end| *end <= FILE_BYTES_MAX);
+        let end = end.ok_or(Error::TooLarge)?;
+        let overlap = from_offset < end && to_offset < from_offset + copied;
+        if Arc::ptr_eq(&source.node, &target.node) && overlap {
+            return Err(Error::Invalid);
+        }
+        let mut state = target.node.lock();
+        let before = state.overlay.memory_bytes();
+        for piece in pieces {
+            let start = piece.start - from_offset + to_offset;
+            state.overlay.lay(Piece { start, ..piece });
+        }
+        self.space.dirty_changed(before, state.overlay.memory_bytes());
+        state.inode.attr.size = state.size().max(end);
+        self.stamp(&mut state);
+        Ok(copied)
+    }
+
+    /// What a range shows, as pieces without gaps: chunks, holes, and what somebody writes right now.
+    fn shared_pieces(&self, node: &Node, offset: u64, len: u64) -> Result<Vec<Piece>> {
+        let state = node.lock();
+        let end = state.size().min(offset.saturating_add(len));
+        let mut pieces = Vec::new();
+        for shown in state.overlay.resolve(offset, end.max(offset)) {
+            match shown {
+                Shown::Piece(piece) => pieces.push(piece),
+                Shown::Base { start, len } => {
+                    let to = start + len;
+                    let extents =
+                        self.meta.read(|view| view.extents_and_chunks(node.ino, start, to))?;
+                    let mut at = start;
+                    for (extent, chunk) in extents {
+                        let Some(part) = extent.clip(start, to) else { continue };
+                        push_hole(&mut pieces, at, part.start);
+                        let source = Source::Chunk { chunk, skip: part.content.skip };
+                        pieces.push(Piece { start: part.start, len: part.len, source });
+                        at = part.end();
+                    }
+                    push_hole(&mut pieces, at, to);
+                }
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Asks the kernel to read what follows a read, where the file is read from front to back.
+    pub fn read_ahead(&self, handle: Handle, offset: u64) -> Result<()> {
+        let file = self.handles.get(handle)?;
+        let found = self.meta.read(|view| {
+            view.extents_and_chunks(file.node.ino, offset, offset + READ_AHEAD_BYTES)
+        })?;
+        let chunks: Vec<ChunkRef> = found.into_iter().map(|(_, chunk)| chunk).collect();
+        self.ingest.packs().prefetch(&chunks);
+        Ok(())
+    }
+
+    pub(super) fn writable_file(&self, handle: Handle) -> Result<Arc<OpenFile>> {
+        let file = self.handles.get(handle)?;
+        if !file.how.write {
+            return Err(Error::BadHandle);
+        }
+        self.check_writable()?;
+        Ok(file)
+    }
+}
+
+fn push_hole(pieces: &mut Vec<Piece>, from: u64, to: u64) {
+    if from < to {
+        pieces.push(Piece { start: from, len: to - from, source: Source::Hole });
+    }
+}
+
+fn chunk_part(extent: &Extent, chunk: ChunkRef, offset: u64, from: u64, to: u64) -> Option<Part> {
+    let part = extent.clip(from, to)?;
+    Some(Part::Chunk {
+        at: (part.start - offset) as usize,
+        len: part.len as usize,
+        chunk,
+        skip: part.content.skip as usize,
+    })
+}

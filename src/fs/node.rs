@@ -1,0 +1,179 @@
+//! Open inodes and the handles to them.
+
+use super::overlay::Overlay;
+use super::types::{Handle, OpenMode};
+use super::{Error, Result};
+use crate::meta::Inode;
+use crate::model::{FileKind, Ino, Moment, Timestamp};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is known of an open inode. For a file with an overlay, size and times are ahead of the
+/// metadata; everything else of `inode` is a copy of the committed row.
+#[derive(Debug)]
+pub(super) struct NodeState {
+    pub(super) inode: Inode,
+    /// What is not committed yet.
+    pub(super) overlay: Overlay,
+    /// `inode.attr.allocated` as committed.
+    pub(super) dirty_attr: bool,
+    /// The last read is newer than the metadata knows.
+    pub(super) atime_changed: bool,
+    /// A worker is sealing a part of the overlay.
+    pub(super) sealing: bool,
+    /// Set when the whole content was thrown away to be written anew, at the time given: until it is
+    /// saved by close or fsync, the store keeps the old one.
+    pub(super) rewriting_since: Option<Timestamp>,
+    /// An error of writing out in the background, to be told at the next write, fsync or close.
+    pub(super) deferred_error: Option<i32>,
+}
+
+impl NodeState {
+    /// Whether something waits to be committed.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty_attr || !self.overlay.is_empty()
+    }
+
+    /// The size as the store has it, where nothing says otherwise.
+    pub(super) fn size(&self) -> u64 {
+        self.inode.attr.size
+    }
+}
+
+/// An open inode.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) ino: Ino,
+    pub(super) kind: FileKind,
+    /// Held for moments only: never while chunks are read or sealed.
+    state: Mutex<NodeState>,
+    /// Told when `sealing` ends.
+    sealed: Condvar,
+}
+
+impl Node {
+    fn new(inode: Inode) -> Node {
+        Node {
+            ino: inode.attr.ino,
+            kind: inode.attr.kind,
+            state: Mutex::new(NodeState {
+                inode,
+                overlay: Overlay::default(),
+                dirty_attr: false,
+                atime_changed: false,
+                sealing: false,
+                rewriting_since: None,
+                deferred_error: None,
+            }),
+            sealed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, NodeState> {
+        self.state.lock()
+    }
+
+    /// Waits until no worker seals a part of this node.
+    pub(super) fn lock_unsealing(&self) -> MutexGuard<'_, NodeState> {
+        let mut state = self.state.lock();
+        while state.sealing {
+            self.sealed.wait(&mut state);
+        }
+        state
+    }
+
+    /// Lets go of those who wait for the end of sealing.
+    pub(super) fn sealing_ended(&self, state: &mut NodeState) {
+        state.sealing = false;
+        self.sealed.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    node: Arc<Node>,
+    users: u32,
+}
+
+/// The open inodes.
+#[derive(Debug, Default)]
+pub(super) struct NodeTable {
+    /// Guards the map only. Nodes are added and removed under the volume's `tree` lock, so that
+    /// whether one is open doesn't change while its names do.
+    entries: Mutex<HashMap<Ino, Entry>>,
+}
+
+impl NodeTable {
+    pub(super) fn get(&self, ino: Ino) -> Option<Arc<Node>> {
+        self.entries.lock().get(&ino).map(|entry| Arc::clone(&entry.node))
+    }
+
+    /// The node of `inode`, which is made if it isn't open yet. `tree` is held.
+    pub(super) fn acquire(&self, inode: Inode) -> Arc<Node> {
+        let mut entries = self.entries.lock();
+        let entry = entries
+            .entry(inode.attr.ino)
+            .or_insert_with(|| Entry { node: Arc::new(Node::new(inode)), users: 0 });
+        entry.users += 1;
+        Arc::clone(&entry.node)
+    }
+
+    /// Gives back what [`NodeTable::acquire`] gave; whether that was the last user. `tree` is held.
+    pub(super) fn release(&self, ino: Ino) -> bool {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get_mut(&ino) else { return false };
+        entry.users -= 1;
+        let last = entry.users == 0;
+        if last {
+            entries.remove(&ino);
+        }
+        last
+    }
+
+    /// Whether [`NodeTable::release`] would give back the last one.
+    pub(super) fn is_last_user(&self, ino: Ino) -> bool {
+        self.entries.lock().get(&ino).is_some_and(|entry| entry.users == 1)
+    }
+
+    /// All open nodes.
+    pub(super) fn all(&self) -> Vec<Arc<Node>> {
+        self.entries.lock().values().map(|entry| Arc::clone(&entry.node)).collect()
+    }
+}
+
+/// What a handle stands for.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) node: Arc<Node>,
+    pub(super) how: OpenMode,
+}
+
+/// The handles that are open. Directories need no state: their handle is their inode number.
+#[derive(Debug, Default)]
+pub(super) struct HandleTable {
+    next: AtomicU64,
+    open: Mutex<HashMap<Handle, Arc<OpenFile>>>,
+}
+
+impl HandleTable {
+    pub(super) fn insert(&self, file: OpenFile) -> Handle {
+        let handle = Handle(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        self.open.lock().insert(handle, Arc::new(file));
+        handle
+    }
+
+    pub(super) fn get(&self, handle: Handle) -> Result<Arc<OpenFile>> {
+        self.open.lock().get(&handle).map(Arc::clone).ok_or(Error::BadHandle)
+    }
+
+    pub(super) fn remove(&self, handle: Handle) -> Result<Arc<OpenFile>> {
+        self.open.lock().remove(&handle).ok_or(Error::BadHandle)
+    }
+}
+
+/// Whether two moments lie in the same slot, within which states are coalesced.
+pub(super) fn same_slot(a: Moment, b: Moment, slot_nanos: i64) -> bool {
+    slot_nanos > 0 && a.0.div_euclid(slot_nanos) == b.0.div_euclid(slot_nanos)
+}

@@ -1,0 +1,87 @@
+//! What a start does when the store was not stopped in order.
+//!
+//! A killed process loses nothing: the log and the packs are in the kernel. A power cut may have
+//! kept a part of the log without the chunks that it names, since the kernel writes in any order
+//! it likes. Chunks up to `durable_chunk` are known to be on disk; those after it are read and verified
+//! here. If one is missing that something names, everything goes back to the moment before it
+//! was first named: whatever was acknowledged by fsync happened earlier, because fsync makes the
+//! packs durable before the log.
+
+use super::Result;
+use crate::chunks::PackStore;
+use crate::meta::{Meta, Tx};
+use crate::model::{ChunkId, Moment};
+use crate::sys::{Clock, failpoint};
+
+/// Chunks verified per query.
+const BATCH: usize = 512;
+
+/// Puts the metadata in order and marks the store as in use.
+pub(super) fn recover(meta: &Meta, packs: &PackStore, clock: &dyn Clock) -> Result<()> {
+    let clean = meta.read(|view| view.is_clean())?;
+    if !clean {
+        log::info!(
+            "the store was not stopped in order: verifying what may not have reached the disk"
+        );
+        let durable = meta.read(|view| view.durable_chunk())?;
+        let lost = lost_chunks(meta, packs, durable)?;
+        failpoint::hit("recover-before-rewind");
+        meta.write(clock.now(), |tx| {
+            rewind_before(tx, durable, &lost)?;
+            end_orphans(tx)
+        })?;
+        failpoint::hit("recover-after-rewind");
+    }
+    let durable = meta.last_chunk();
+    packs.sync()?;
+    meta.sync()?;
+    meta.write(clock.now(), |tx| -> Result<()> {
+        tx.set_durable_chunk(durable)?;
+        tx.set_clean(false)?;
+        Ok(())
+    })?;
+    meta.sync()?;
+    Ok(())
+}
+
+/// The chunks after `durable` that can't be read back as what they should be.
+fn lost_chunks(meta: &Meta, packs: &PackStore, durable: ChunkId) -> Result<Vec<ChunkId>> {
+    let mut lost = Vec::new();
+    let mut after = durable;
+    loop {
+        let batch = meta.read(|view| view.chunks_after(after, BATCH))?;
+        let Some(last) = batch.last() else { return Ok(lost) };
+        after = last.id;
+        for chunk in batch {
+            if let Err(error) = packs.verify(&chunk) {
+                log::warn!("chunk {} did not reach the disk: {error}", chunk.hash);
+                lost.push(chunk.id);
+            }
+        }
+    }
+}
+
+fn rewind_before(tx: &Tx<'_>, durable: ChunkId, lost: &[ChunkId]) -> Result<()> {
+    for chunk in lost {
+        tx.remove_chunk(*chunk)?;
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    if let Some(first) = tx.first_dangling(durable)? {
+        log::warn!("going back to the last whole moment: work that was not synced is undone");
+        tx.rewind(Moment(first.0 - 1))?;
+    }
+    Ok(())
+}
+
+/// Files without a name that were open when the store was last used.
+fn end_orphans(tx: &Tx<'_>) -> Result<()> {
+    for ino in tx.orphans()? {
+        tx.remove_orphan(ino)?;
+        if tx.inode(ino)?.is_some_and(|inode| inode.attr.nlink == 0) {
+            tx.end_inode(ino)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Room on the disk: a write that is accepted must fit, and deleting must always work.
+
+use super::{Error, Result};
+use crate::sys;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The file that holds the reserve.
+const RESERVE_FILE: &str = "reserve";
+/// The reserve takes at most this part of the disk.
+const RESERVE_PART_OF_DISK: u64 = 16;
+/// Room that is left for the metadata's log when data is accepted.
+const LOG_ROOM_BYTES: u64 = 2 << 20;
+/// The disk is asked again after so many accepted bytes, or always when it is nearly full.
+const REFRESH_BYTES: u64 = 1 << 20;
+const NEARLY_FULL_BYTES: u64 = 256 << 20;
+
+#[derive(Debug)]
+struct Known {
+    available: u64,
+    accepted_since: u64,
+}
+
+/// Knows how much may still be written.
+#[derive(Debug)]
+pub(super) struct Space {
+    store: PathBuf,
+    reserve_bytes: u64,
+    /// Bytes in memory over all files: accepted, and not yet in a pack.
+    dirty_bytes: AtomicU64,
+    known: Mutex<Known>,
+}
+
+impl Space {
+    /// `reserve_bytes` is a wish: no more than a part of the disk is taken.
+    pub(super) fn new(store: &Path, reserve_bytes: u64) -> Space {
+        let total = sys::disk_space(store).map_or(0, |space| space.total);
+        Space {
+            store: store.to_owned(),
+            reserve_bytes: reserve_bytes.min(total / RESERVE_PART_OF_DISK),
+            dirty_bytes: AtomicU64::new(0),
+            known: Mutex::new(Known { available: 0, accepted_since: u64::MAX }),
+        }
+    }
+
+    /// Bytes that are in memory only.
+    pub(super) fn dirty_bytes(&self) -> u64 {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn dirty_grew(&self, bytes: u64) {
+        self.dirty_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn dirty_shrank(&self, bytes: u64) {
+        self.dirty_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn dirty_changed(&self, before: u64, after: u64) {
+        match after >= before {
+            true => self.dirty_grew(after - before),
+            false => self.dirty_shrank(before - after),
+        }
+    }
+
+    /// Accepts `len` bytes or says that there is no room for them.
+    pub(super) fn reserve(&self, len: u64) -> Result<()> {
+        let mut known = self.known.lock();
+        let used = known.accepted_since.saturating_add(len);
+        if used > REFRESH_BYTES || known.available < NEARLY_FULL_BYTES {
+            known.available = self.available();
+            known.accepted_since = 0;
+        }
+        known.accepted_since = known.accepted_since.saturating_add(len);
+        // What is in memory still has to be written; the pack's own records need a little as well.
+        let wanted = (self.dirty_bytes() + known.accepted_since) * 65 / 64 + LOG_ROOM_BYTES;
+        match wanted <= known.available {
+            true => Ok(()),
+            false => Err(Error::NoSpace),
+        }
+    }
+
+    /// Whether `len` more bytes would fit, without accepting them.
+    pub(super) fn check_room(&self, len: u64) -> Result<()> {
+        let wanted = self.dirty_bytes().saturating_add(len).saturating_add(LOG_ROOM_BYTES);
+        match wanted <= self.available() {
+            true => Ok(()),
+            false => Err(Error::NoSpace),
+        }
+    }
+
+    fn available(&self) -> u64 {
+        match sys::disk_space(&self.store) {
+            Ok(space) => space.available,
+            Err(error) => {
+                log::error!("{}: the free space is unknown: {error}", self.store.display());
+                0
+            }
+        }
+    }
+
+    /// Sets the reserve aside: room that is given back when the disk is full, so that deleting
+    /// (which writes metadata) goes on. Nothing is done where the disk has little left.
+    pub(super) fn hold_reserve(&self) {
+        let path = self.store.join(RESERVE_FILE);
+        let held = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        if held >= self.reserve_bytes || self.available() < 2 * self.reserve_bytes {
+            return;
+        }
+        let outcome = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .and_then(|file| sys::preallocate(&file, 0, self.reserve_bytes, false));
+        if let Err(error) = outcome {
+            log::warn!("{}: no reserve could be set aside: {error}", path.display());
+        }
+    }
+
+    /// Gives the reserve back to the disk; whether there was any.
+    pub(super) fn release_reserve(&self) -> bool {
+        let path = self.store.join(RESERVE_FILE);
+        let held = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        let released = held > 0 && std::fs::remove_file(&path).is_ok();
+        if released {
+            log::warn!("the disk under {} is full: using the reserve", self.store.display());
+        }
+        released
+    }
+}

@@ -1,0 +1,229 @@
+//! What makes acknowledged work survive a power cut: the packs first, then the log. The other order
+//! is never allowed.
+
+use super::node::Node;
+use super::types::Handle;
+use super::volume::Volume;
+use super::{Error, Result};
+use crate::model::Timestamp;
+use crate::sys::failpoint;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Weak;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The log is copied back into the database when it is larger than this.
+const LOG_BYTES_MAX: u64 = 32 << 20;
+/// A file that is being written anew keeps its old content in the store for so long at most.
+const REWRITE_MAX: Duration = Duration::from_secs(120);
+/// … or until it has so many pieces in memory.
+const REWRITE_PIECES_MAX: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Commits so far.
+    committed: u64,
+    /// Commits that a power cut leaves alone.
+    durable: u64,
+    /// Somebody is making commits durable.
+    running: bool,
+    stopped: bool,
+}
+
+/// Lets those who wait for durability at the same time share the work.
+#[derive(Debug, Default)]
+pub(super) struct SyncState {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+    timer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SyncState {
+    /// Something was committed.
+    pub(super) fn note_commit(&self) {
+        self.progress.lock().committed += 1;
+    }
+}
+
+impl Volume {
+    /// After it returned, a killed daemon loses nothing of the file: what `close` waits for.
+    pub fn flush(&self, handle: Handle) -> Result<()> {
+        let file = self.handles.get(handle)?;
+        if !file.how.write {
+            return Ok(());
+        }
+        self.guard_failure(self.save(&file.node))
+    }
+
+    /// After it returned, a power cut loses nothing of the file.
+    pub fn fsync(&self, handle: Handle) -> Result<()> {
+        let file = self.handles.get(handle)?;
+        self.guard_failure(self.save(&file.node))?;
+        self.sync_commits()
+    }
+
+    /// After it returned, a power cut loses no name in the directory.
+    pub fn fsyncdir(&self, _directory: Handle) -> Result<()> {
+        self.sync_commits()
+    }
+
+    /// Everything acknowledged so far survives a power cut once this returned.
+    pub fn sync_all(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for node in self.nodes.all() {
+            let saved = self.save_if_whole(&node);
+            outcome = outcome.and(self.guard_failure(saved));
+        }
+        outcome.and(self.sync_commits())
+    }
+
+    /// Makes every commit so far durable. Those who come while it runs wait for the next round together.
+    pub(super) fn sync_commits(&self) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        let mut progress = self.sync_state.progress.lock();
+        let wanted = progress.committed;
+        while progress.durable < wanted {
+            if progress.running {
+                self.sync_state.changed.wait(&mut progress);
+                continue;
+            }
+            progress.running = true;
+            let covered = progress.committed;
+            drop(progress);
+            let outcome = self.guard_failure(self.sync_once());
+            progress = self.sync_state.progress.lock();
+            progress.running = false;
+            if outcome.is_ok() {
+                progress.durable = progress.durable.max(covered);
+            }
+            self.sync_state.changed.notify_all();
+            outcome?;
+        }
+        self.check_failure()
+    }
+
+    /// Packs, then the log: see the design's *one operation, one transaction*.
+    fn sync_once(&self) -> Result<()> {
+        failpoint::hit("sync-before-packs");
+        self.ingest.packs().sync()?;
+        failpoint::hit("sync-before-log");
+        self.meta.sync()?;
+        failpoint::hit("sync-after-log");
+        Ok(())
+    }
+
+    /// Saves a node, unless it is in the middle of being written anew: then the store keeps the whole
+    /// old content until the writer is done, within limits.
+    fn save_if_whole(&self, node: &Node) -> Result<()> {
+        let state = node.lock();
+        let wait = state.rewriting_since.is_some_and(|since| {
+            let age = self.clock.now().0.saturating_sub(since.0);
+            age < REWRITE_MAX.as_nanos() as i64 && state.overlay.piece_count() < REWRITE_PIECES_MAX
+        });
+        drop(state);
+        match wait {
+            true => Ok(()),
+            false => self.save(node),
+        }
+    }
+
+    /// What the timer does: nothing that was acknowledged stays volatile for longer than its
+    /// interval, and what a crash would leave to be verified stays little.
+    fn tick(&self) {
+        self.flush_atimes();
+        let durable = self.meta.last_chunk();
+        let outcome = self.sync_all().and_then(|()| self.settle(durable));
+        if let Err(error) = outcome {
+            log::error!("{}: {error}", self.store.display());
+        }
+    }
+
+    /// Records what is durable, and keeps the log short.
+    fn settle(&self, durable: crate::model::ChunkId) -> Result<()> {
+        let pending = self.ingest.pending();
+        let known = self.meta.read(|view| view.durable_chunk())?;
+        if known < durable || !pending.is_empty() {
+            let recorded = self.meta.write(self.now(), |tx| -> Result<_> {
+                tx.set_durable_chunk(durable)?;
+                self.ingest.record(tx, pending.iter())
+            })?;
+            self.ingest.settled(&recorded);
+        }
+        if self.meta.log_bytes() > LOG_BYTES_MAX {
+            failpoint::hit("checkpoint-before");
+            self.meta.checkpoint()?;
+            failpoint::hit("checkpoint-after");
+        }
+        self.space.hold_reserve();
+        Ok(())
+    }
+
+    /// Starts the timer that saves and syncs.
+    pub(super) fn start_timer(&self, volume: Weak<Volume>) {
+        let interval = self.options.sync_interval;
+        let thread = std::thread::Builder::new()
+            .name("sync-timer".into())
+            .spawn(move || {
+                while let Some(volume) = volume.upgrade() {
+                    if !volume.wait_for_tick(interval) {
+                        return;
+                    }
+                    volume.tick();
+                }
+            })
+            .expect("the system has a thread for us");
+        *self.sync_state.timer.lock() = Some(thread);
+    }
+
+    fn wait_for_tick(&self, interval: Duration) -> bool {
+        let mut progress = self.sync_state.progress.lock();
+        let deadline = std::time::Instant::now() + interval;
+        while !progress.stopped {
+            if self.sync_state.changed.wait_until(&mut progress, deadline).timed_out() {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn stop_timer(&self) {
+        self.sync_state.progress.lock().stopped = true;
+        self.sync_state.changed.notify_all();
+        if let Some(thread) = self.sync_state.timer.lock().take()
+            && thread.join().is_err()
+        {
+            log::error!("the sync timer panicked");
+        }
+    }
+
+    /// Remembers a failure after which nothing must be written: habit of a store that doesn't
+    /// retry a failed fsync, since the kernel may have dropped what it could not write.
+    pub(super) fn guard_failure<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome
+            && error.is_fault()
+        {
+            let first = self.failure.set(error.to_string()).is_ok();
+            if first {
+                log::error!(
+                    "{}: writing failed, no more writes are taken until the store is opened anew: {error}",
+                    self.store.display()
+                );
+            }
+        }
+        outcome
+    }
+
+    pub(super) fn check_failure(&self) -> Result<()> {
+        match self.failure.get() {
+            Some(why) => Err(Error::Failed(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The time by the volume's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
