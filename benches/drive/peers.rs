@@ -1,0 +1,247 @@
+//! The filesystems that are compared: how each is mounted, and how each is taken away again, whatever happens.
+
+use crate::Failure;
+use parking_lot::Mutex;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a filesystem may take to mount before it counts as failed.
+const MOUNT_WAIT: Duration = Duration::from_secs(30);
+/// How long a daemon may take to end by itself after its mount is gone.
+const END_WAIT: Duration = Duration::from_secs(60);
+
+/// Who takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A plain directory on the disk.
+    Ext4,
+    /// Debian's bindfs over another directory of the same disk.
+    Bindfs,
+    /// The bare filesystem in `memfs.rs`.
+    Memfs,
+    /// The release binary.
+    Verso,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 4] = [Kind::Ext4, Kind::Bindfs, Kind::Memfs, Kind::Verso];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Kind::Ext4 => "ext4",
+            Kind::Bindfs => "bindfs",
+            Kind::Memfs => "memory fs",
+            Kind::Verso => "Verso",
+        }
+    }
+}
+
+/// One filesystem, mounted, with an empty directory to work in. Dropping it unmounts.
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    /// The directory on it that the works use.
+    pub(crate) work: PathBuf,
+    /// Where Verso keeps its store.
+    pub(crate) store: Option<PathBuf>,
+    daemon: Option<Daemon>,
+}
+
+impl Peer {
+    /// Mounts `kind` below `base`, which lies on the disk that all disk-backed peers share.
+    pub(crate) fn start(kind: Kind, base: &Path, verso: &Path) -> Result<Peer, Failure> {
+        let root = base.join(kind.title().replace(' ', "-"));
+        let mountpoint = root.join("mnt");
+        fs::create_dir_all(&mountpoint)?;
+        let (daemon, store) = match kind {
+            Kind::Ext4 => (None, None),
+            Kind::Bindfs => (Some(start_bindfs(&root, &mountpoint)?), None),
+            Kind::Memfs => (Some(start_memfs(&mountpoint)?), None),
+            Kind::Verso => {
+                let store = root.join("store");
+                (Some(start_verso(verso, &store, &mountpoint)?), Some(store))
+            }
+        };
+        let work = mountpoint.join("work");
+        fs::create_dir(&work)?;
+        Ok(Peer { kind, work, store, daemon })
+    }
+
+    /// Highest resident memory of the daemon so far, in bytes; none for a plain directory.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        self.daemon.as_ref().and_then(|daemon| daemon.memory("VmHWM:"))
+    }
+}
+
+fn start_bindfs(root: &Path, mountpoint: &Path) -> Result<Daemon, Failure> {
+    let back = root.join("back");
+    fs::create_dir_all(&back)?;
+    let mut command = Command::new("bindfs");
+    command.arg("-f").arg(back).arg(mountpoint);
+    Daemon::start(command, mountpoint)
+}
+
+fn start_memfs(mountpoint: &Path) -> Result<Daemon, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("memfs").arg(mountpoint);
+    Daemon::start(command, mountpoint)
+}
+
+/// `verso mount STORE MOUNTPOINT --foreground`.
+pub(crate) fn start_verso(
+    verso: &Path,
+    store: &Path,
+    mountpoint: &Path,
+) -> Result<Daemon, Failure> {
+    let mut command = Command::new(verso);
+    command.arg("mount").arg(store).arg(mountpoint).arg("--foreground");
+    Daemon::start(command, mountpoint)
+}
+
+/// A process that serves a mount. Dropping it unmounts and waits for the process.
+pub(crate) struct Daemon {
+    mountpoint: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts `command` and waits until `mountpoint` is another device than its parent.
+    fn start(mut command: Command, mountpoint: &Path) -> Result<Daemon, Failure> {
+        let program = format!("{command:?}");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| Failure(format!("{program}: {error}")))?;
+        CLEANUP.lock().mounts.push((mountpoint.to_owned(), child.id()));
+        let mut daemon = Daemon { mountpoint: mountpoint.to_owned(), child };
+        let begun = Instant::now();
+        while !is_mounted(mountpoint) {
+            if let Some(status) = daemon.child.try_wait()? {
+                return Err(Failure(format!("{program} ended with {status} before it mounted")));
+            }
+            if begun.elapsed() > MOUNT_WAIT {
+                return Err(Failure(format!("{program} did not mount in {MOUNT_WAIT:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(daemon)
+    }
+
+    /// A line of `/proc/PID/status` (`VmHWM:`, `VmRSS:`), in bytes.
+    pub(crate) fn memory(&self, line: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let text = status.lines().find_map(|l| l.strip_prefix(line))?;
+        let kib: u64 = text.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib * 1024)
+    }
+
+    fn wait_for_end(&mut self) {
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begun.elapsed() > END_WAIT {
+                eprintln!("{}: its daemon did not end; killed", self.mountpoint.display());
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        unmount(&self.mountpoint);
+        self.wait_for_end();
+        CLEANUP.lock().mounts.retain(|(mountpoint, _)| *mountpoint != self.mountpoint);
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    let (own, parent) = (device(path), path.parent().and_then(device));
+    own.is_some() && own != parent
+}
+
+/// Unmounts politely, and detaches the mount when it is busy.
+fn unmount(mountpoint: &Path) {
+    let attempts: [&[&str]; 4] =
+        [&["fusermount3", "-u"], &["umount"], &["fusermount3", "-uz"], &["umount", "-l"]];
+    for attempt in attempts {
+        let done = Command::new(attempt[0])
+            .args(&attempt[1..])
+            .arg(mountpoint)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if done {
+            return;
+        }
+    }
+}
+
+/// What is to be taken away when the program is interrupted.
+#[derive(Default)]
+struct Cleanup {
+    mounts: Vec<(PathBuf, u32)>,
+    base: Option<PathBuf>,
+}
+
+static CLEANUP: Mutex<Cleanup> = Mutex::new(Cleanup { mounts: Vec::new(), base: None });
+
+/// The directory below which everything lies; removed when dropped, and on an interrupt.
+pub(crate) struct Base(pub(crate) PathBuf);
+
+impl Base {
+    /// Makes a directory of its own below `dir` and watches for SIGINT and SIGTERM.
+    pub(crate) fn create(dir: &Path) -> Result<Base, Failure> {
+        let base = dir.join(format!("drive-{}", std::process::id()));
+        fs::create_dir_all(&base)?;
+        let base = base.canonicalize()?;
+        CLEANUP.lock().base = Some(base.clone());
+        let mut signals = signal_hook::iterator::Signals::new([
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGTERM,
+        ])?;
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                clean_up_now();
+                std::process::exit(128 + signal);
+            }
+        });
+        Ok(Base(base))
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        remove_base(&self.0);
+    }
+}
+
+/// The files go only when nothing is mounted below any more: removing must never reach into a live mount.
+fn remove_base(base: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if mounts.contains(&format!(" {}/", base.display())) {
+        eprintln!("{}: something is still mounted below; left in place", base.display());
+        return;
+    }
+    if let Err(error) = fs::remove_dir_all(base) {
+        eprintln!("{}: could not be removed: {error}", base.display());
+    }
+}
+
+fn clean_up_now() {
+    let cleanup = std::mem::take(&mut *CLEANUP.lock());
+    for (mountpoint, pid) in &cleanup.mounts {
+        unmount(mountpoint);
+        let _ = Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status();
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    if let Some(base) = cleanup.base {
+        remove_base(&base);
+    }
+}
