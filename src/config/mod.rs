@@ -1,1 +1,21 @@
-//! To come.
+//! Settings: a TOML file, then environment variables over it, resolved once into valid values.
+//!
+//! [`raw`] is what can be written down, [`Config`] is what it means; nothing else in the program
+//! reads settings in any other way. `config/verso.toml` documents each of them, and a test holds
+//! that file against the defaults here.
+
+mod error;
+mod raw;
+mod resolve;
+mod source;
+mod units;
+
+pub use error::ConfigError;
+pub use resolve::{
+    Atime, Config, ControlConfig, LogConfig, LogLevel, MountConfig, StoreConfig, TreeConfig,
+};
+pub use source::{Origin, SYSTEM_FILE, Sources, VARIABLE_PREFIX};
+pub use units::format_bytes;
+
+/// The documented defaults, as installed to `/etc/verso/verso.toml`.
+pub const DEFAULT_FILE: &str = include_str!("../../config/verso.toml");

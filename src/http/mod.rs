@@ -1,1 +1,39 @@
-//! To come.
+//! The control API: HTTP and JSON over the Unix socket `STORE/control.sock`.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | 200 and the daemon's and the store's state |
+//! | `POST /v1/sync` | 204 once everything acknowledged is on disk |
+//! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
+//!
+//! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
+//! private socket, once more by the caller's user id. This room translates; what the requests do
+//! is in whoever implements [`Control`].
+
+mod client;
+mod server;
+mod socket;
+
+pub use client::{Client, Response};
+pub use server::{Server, ServerOptions};
+
+/// What can be asked of a running daemon. Calls may take long and run on threads of their own.
+pub trait Control: Send + Sync + 'static {
+    /// The daemon's and the store's state.
+    fn status(&self) -> Result<serde_json::Value, Refusal>;
+    /// Puts everything that was acknowledged on disk.
+    fn sync(&self) -> Result<(), Refusal>;
+    /// Takes the drive out of the tree; the daemon then ends by itself.
+    fn unmount(&self, lazy: bool) -> Result<(), Refusal>;
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not now: somebody uses it.
+    #[error("{0}")]
+    Busy(String),
+    /// It was tried and failed.
+    #[error("{0}")]
+    Failed(String),
+}

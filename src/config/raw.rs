@@ -1,0 +1,97 @@
+//! What can be written into a settings file, and the defaults.
+
+use super::units::{Size, Time};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A whole settings file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) store: Store,
+    pub(super) tree: Tree,
+    pub(super) mount: Mount,
+    pub(super) log: Log,
+    pub(super) control: Control,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Store {
+    pub(super) chunk_bytes_min: Size,
+    pub(super) chunk_bytes_avg: Size,
+    pub(super) chunk_bytes_max: Size,
+    pub(super) compression_level: i32,
+    pub(super) pack_bytes_target: Size,
+    pub(super) cache_bytes_max: Size,
+    pub(super) dirty_bytes_max: Size,
+    pub(super) reserve_bytes: Size,
+    pub(super) sync_interval: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tree {
+    pub(super) stages: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mount {
+    pub(super) atime: String,
+    pub(super) threads: u32,
+    pub(super) stop_grace: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) file_bytes_max: Size,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Control {
+    pub(super) socket_mode: String,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            chunk_bytes_min: Size(16 << 10),
+            chunk_bytes_avg: Size(64 << 10),
+            chunk_bytes_max: Size(256 << 10),
+            compression_level: 3,
+            pack_bytes_target: Size(32 << 20),
+            cache_bytes_max: Size(48 << 20),
+            dirty_bytes_max: Size(64 << 20),
+            reserve_bytes: Size(64 << 20),
+            sync_interval: Time(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree { stages: ["original", "staged", "drafts", "final"].map(String::from).to_vec() }
+    }
+}
+
+impl Default for Mount {
+    fn default() -> Mount {
+        Mount { atime: "relatime".to_owned(), threads: 0, stop_grace: Time(Duration::from_secs(5)) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".to_owned(), file_bytes_max: Size(8 << 20) }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { socket_mode: "0600".to_owned() }
+    }
+}
