@@ -241,7 +241,7 @@ fn line_of(text: &str, section: &str, key: &str) -> Option<usize> {
 
 /// Line and column (both from 1, the column in characters) of byte `offset`.
 fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(offset)];
+    let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
@@ -282,8 +282,8 @@ mod tests {
                 let line = line_of(text, section, key)
                     .unwrap_or_else(|| panic!("{section}.{key} is missing"));
                 assert_eq!(lines[line - 1], format!("{key} = {value}"));
-                let documented = (0..line - 1).rev().map(|at| lines[at]);
-                let above = documented.skip_while(|line| line.contains(" = ")).next().unwrap();
+                let mut documented = (0..line - 1).rev().map(|at| lines[at]);
+                let above = documented.find(|line| !line.contains(" = ")).unwrap();
                 assert!(above.starts_with("# "), "{section}.{key} has no comment");
             }
         }
