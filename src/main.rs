@@ -1,5 +1,5 @@
 //! The `verso` binary: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    versofs::cli::main()
+    versofs::daemon::main()
 }

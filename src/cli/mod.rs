@@ -1,6 +1,16 @@
-//! The command line.
+//! The command line: arguments in, words and exit codes out. It decides nothing and starts
+//! nothing; room `daemon` carries the commands out.
 
-/// Runs the command that the arguments name.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+mod args;
+mod exit;
+mod manual;
+mod options;
+mod output;
+mod status;
+
+pub use args::{Cli, Command, ConfigCommand, HelperArgs, MountArgs, UmountArgs};
+pub use exit::{Exit, Failure};
+pub use manual::{completions, manual};
+pub use options::MountFlags;
+pub use output::{Waiting, say, warn};
+pub use status::show_status;

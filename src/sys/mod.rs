@@ -7,6 +7,7 @@ pub mod failpoint;
 mod identity;
 mod lock;
 pub mod mount;
+mod process;
 mod publish;
 mod vectored;
 
@@ -16,5 +17,6 @@ pub use disk::{
 };
 pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
+pub use process::{leave_terminal, redirect_stderr, sync_filesystem};
 pub use publish::{publish, sync_dir};
 pub use vectored::{read_two_at, write_two_at};

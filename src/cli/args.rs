@@ -1,0 +1,188 @@
+//! The arguments of each command, as clap reads them.
+
+use super::exit;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  verso mount ~/verso-store ~/Verso     make the store if need be, and mount it
+  verso status ~/Verso                  space, files and health of what is mounted there
+  verso umount ~/Verso                  write everything out and take the drive away
+  verso config show                     the settings that hold, and where they come from";
+
+/// Verso: a drive that remembers.
+#[derive(Debug, Parser)]
+#[command(name = "verso", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::TABLE))]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Read the settings from this file only
+    #[arg(long, global = true, value_name = "FILE", env = "VERSO_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// The process's arguments; prints help or what is wrong, and ends the process, when they say no
+    /// command.
+    pub fn read() -> Cli {
+        Cli::parse()
+    }
+}
+
+impl HelperArgs {
+    /// The process's arguments, as `mount(8)` gives them; ends the process when they are wrong.
+    pub fn read() -> HelperArgs {
+        HelperArgs::parse()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new store in a directory that is empty or not there yet
+    #[command(after_help = "Example:\n  verso init /srv/verso-store")]
+    Init {
+        /// Where the store will be
+        store: PathBuf,
+    },
+    /// Mount a store (a missing or empty STORE is made first)
+    ///
+    /// Returns once the drive can be used; a daemon then serves it in the background and writes
+    /// its log to STORE/verso.log.
+    #[command(after_help = MOUNT_EXAMPLES)]
+    Mount(MountArgs),
+    /// Take a mounted drive away, and wait until everything is in its store
+    #[command(after_help = "Examples:\n  verso umount ~/Verso\n  verso umount --lazy ~/Verso")]
+    Umount(UmountArgs),
+    /// Show space, contents and health of a store, or of all that are mounted
+    #[command(after_help = "Examples:\n  verso status\n  verso status ~/Verso/projects --json")]
+    Status {
+        /// A store, or anything on a mounted drive
+        path: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show or check the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that completes Verso's commands in a shell
+    #[command(after_help = "Example:\n  verso completions bash > \
+        ~/.local/share/bash-completion/completions/verso")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands into a directory
+    #[command(
+        after_help = "Examples:\n  verso man | man -l -\n  verso man --out /usr/share/man/man1"
+    )]
+    Man {
+        /// Write one page for each command into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+const MOUNT_EXAMPLES: &str = "\
+Examples:
+  verso mount ~/verso-store ~/Verso
+  verso mount --read-only /srv/store /mnt/verso
+  verso mount /srv/store /mnt/verso -o allow_other,noatime
+
+Options for -o: ro, rw, allow_other, nonempty, dev, nodev, suid, nosuid, exec, noexec, noatime,
+relatime, threads=N, config=FILE. Permissions are always checked (default_permissions).";
+
+/// `verso mount`
+#[derive(Args, Debug)]
+pub struct MountArgs {
+    /// The store
+    pub store: PathBuf,
+    /// An empty directory that becomes the drive
+    pub mountpoint: PathBuf,
+    /// Serve the drive in this process, log to the terminal, stop with Ctrl-C
+    #[arg(long, short)]
+    pub foreground: bool,
+    /// Nothing on the drive can be changed
+    #[arg(long, short)]
+    pub read_only: bool,
+    /// Let other users use the drive too
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Mount options, separated by commas
+    #[arg(short, value_name = "OPTIONS", value_delimiter = ',')]
+    pub options: Vec<String>,
+    /// The foreground process is the daemon behind a `verso mount`, and reports to it.
+    #[arg(long, hide = true, requires = "foreground")]
+    pub background_child: bool,
+}
+
+/// `verso umount`
+#[derive(Args, Debug)]
+pub struct UmountArgs {
+    /// Where the drive is mounted
+    pub mountpoint: PathBuf,
+    /// Take it away even when it is in use; programs keep what they have open
+    #[arg(long, short)]
+    pub lazy: bool,
+    /// Only clear the mount point of a daemon that died; do nothing otherwise
+    #[arg(long, conflicts_with = "lazy")]
+    pub if_dead: bool,
+}
+
+/// `verso config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the settings that hold, and where each comes from
+    Show {
+        /// The store whose own settings count
+        store: Option<PathBuf>,
+    },
+    /// Look for mistakes in the settings
+    Check {
+        /// The store whose own settings count
+        store: Option<PathBuf>,
+    },
+}
+
+/// What `mount(8)` calls for a line in `/etc/fstab`.
+#[derive(Debug, Parser)]
+#[command(name = "mount.verso", version)]
+pub struct HelperArgs {
+    /// The store
+    pub store: PathBuf,
+    /// The mount point
+    pub mountpoint: PathBuf,
+    /// Ignore options that are not known
+    #[arg(short)]
+    pub sloppy: bool,
+    /// Do everything but mount
+    #[arg(short)]
+    pub fake: bool,
+    /// Accepted for `mount`: nothing is written to /etc/mtab anyway
+    #[arg(short)]
+    pub no_mtab: bool,
+    /// Say what is done
+    #[arg(short)]
+    pub verbose: bool,
+    /// Mount options, separated by commas
+    #[arg(short, value_name = "OPTIONS", value_delimiter = ',')]
+    pub options: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+        HelperArgs::command().debug_assert();
+    }
+}

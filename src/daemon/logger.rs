@@ -1,0 +1,103 @@
+//! Where log lines go: the terminal, or a file of bounded size that can be moved away.
+
+use crate::config::LogConfig;
+use crate::sys;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The log in a store.
+pub(super) const FILE_NAME: &str = "verso.log";
+
+/// What the log is called once it was set aside.
+const OLD_FILE_NAME: &str = "verso.log.1";
+
+/// A log file. Clones write into the same.
+#[derive(Clone)]
+pub(super) struct LogFile(Arc<Mutex<State>>);
+
+struct State {
+    path: PathBuf,
+    old: PathBuf,
+    file: File,
+    len: u64,
+    len_max: u64,
+}
+
+/// Logs to standard error from now on.
+pub(super) fn to_terminal(config: &LogConfig) {
+    env_logger::Builder::new().filter_level(config.level).init();
+    log_panics();
+}
+
+/// Logs into `log` from now on, and sends standard error there too.
+pub(super) fn to_file(config: &LogConfig, log: &LogFile) -> io::Result<()> {
+    sys::redirect_stderr(&log.lock().file)?;
+    let target = env_logger::Target::Pipe(Box::new(log.clone()));
+    env_logger::Builder::new().filter_level(config.level).target(target).init();
+    log_panics();
+    Ok(())
+}
+
+/// A panic is an event like others: it is logged with its place, and the thread ends.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = std::backtrace::Backtrace::force_capture();
+        log::error!("{panic}\n{trace}");
+    }));
+}
+
+impl LogFile {
+    /// Opens the log in `dir` for adding to it.
+    pub(super) fn open(dir: &Path, len_max: u64) -> io::Result<LogFile> {
+        let (path, old) = (dir.join(FILE_NAME), dir.join(OLD_FILE_NAME));
+        let file = append(&path)?;
+        let len = file.metadata()?.len();
+        Ok(LogFile(Arc::new(Mutex::new(State { path, old, file, len, len_max }))))
+    }
+
+    /// Begins a new file if the present one was moved away.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        self.lock().reopen()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic while logging leaves nothing half-done that a later line would mind.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+impl State {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = append(&self.path)?;
+        self.len = self.file.metadata()?.len();
+        sys::redirect_stderr(&self.file)
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        fs::rename(&self.path, &self.old)?;
+        self.reopen()
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        if state.len + line.len() as u64 > state.len_max && state.len > 0 {
+            // A log that cannot be set aside is written on: better too long than lost.
+            let _ = state.rotate();
+        }
+        state.file.write_all(line)?;
+        state.len += line.len() as u64;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

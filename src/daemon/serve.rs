@@ -1,0 +1,284 @@
+//! The daemon: from an open store to a mounted drive, and back when it is to stop.
+
+use super::events::{self, Event};
+use super::logger::{self, LogFile};
+use super::plan::Plan;
+use super::{busy, failed, mountpoint, read_settings, store};
+use crate::cli::{Exit, Failure, say};
+use crate::config::Config;
+use crate::fs::Volume;
+use crate::fuse::{self, MountOptions, Mounted};
+use crate::http::{Control, Refusal, Server, ServerOptions};
+use crate::sys;
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// How soon a signal or a request is noticed.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long a stop waits for the kernel to hand over what programs wrote through mappings.
+const WRITE_BACK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bounds of the threads that work on requests, when the settings leave it to us.
+const THREADS_MIN: usize = 4;
+const THREADS_MAX: usize = 16;
+
+/// Who started the daemon and waits for it.
+pub(super) trait Starter {
+    /// Something that a person wants to know.
+    fn say(&mut self, line: &str);
+    /// Begins to log. Nothing before has been logged.
+    fn start_log(&mut self, config: &Config, store: &Path) -> io::Result<Option<LogFile>>;
+    /// The drive can be used.
+    fn ready(&mut self);
+}
+
+/// A daemon in the foreground of a terminal or of systemd.
+pub(super) struct Terminal;
+
+impl Starter for Terminal {
+    fn say(&mut self, line: &str) {
+        say(line);
+    }
+    fn start_log(&mut self, config: &Config, _: &Path) -> io::Result<Option<LogFile>> {
+        logger::to_terminal(&config.log);
+        Ok(None)
+    }
+    fn ready(&mut self) {}
+}
+
+/// Mounts what `plan` says, and serves it until it is unmounted or a signal ends it.
+pub(super) fn serve(plan: &Plan, starter: &mut dyn Starter) -> Result<(), Failure> {
+    let (sender, events) = events::listen()
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot take signals: {error}")))?;
+    let drive = Drive::start(plan, starter, sender)?;
+    log::info!("{} is mounted at {}", drive.store.display(), drive.mountpoint.display());
+    tell_systemd(NotifyState::Ready);
+    starter.ready();
+    drive.serve_until_stopped(&events);
+    drive.close()
+}
+
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::warn!("cannot notify systemd: {error}");
+    }
+}
+
+/// A mounted drive and what serves it.
+struct Drive {
+    store: PathBuf,
+    mountpoint: PathBuf,
+    config: Config,
+    log: Option<LogFile>,
+    volume: Arc<Volume>,
+    mounted: Mounted,
+    control: Option<Server>,
+}
+
+impl Drive {
+    fn start(
+        plan: &Plan,
+        starter: &mut dyn Starter,
+        events: Sender<Event>,
+    ) -> Result<Drive, Failure> {
+        let flags = &plan.flags;
+        let config = read_settings(plan.config.as_deref(), Some(&plan.store))?.config()?;
+        let mut heard = |line: &str| starter.say(line);
+        let mountpoint =
+            mountpoint::prepare(&plan.store, &plan.mountpoint, flags.nonempty, &mut heard)?;
+        refuse_allow_other(flags.allow_other)?;
+        if store::create_if_missing(&plan.store, &config)? {
+            starter.say(&format!("made a new store in {}", plan.store.display()));
+        }
+        let log = starter
+            .start_log(&config, &plan.store)
+            .map_err(|error| failed(Exit::Store, "cannot write the log in", &plan.store, &error))?;
+        let volume = store::open(&plan.store, &config, flags)?;
+        let store = volume.store_path().to_owned();
+        let options = mount_options(plan, &config, &store);
+        let mounted = fuse::mount(Arc::clone(&volume), &mountpoint, &options)
+            .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
+        let desk = Desk {
+            volume: Arc::clone(&volume),
+            mountpoint: mountpoint.clone(),
+            read_only: flags.read_only,
+            events,
+        };
+        let control = start_control(&store, &config, desk);
+        Ok(Drive { store, mountpoint, config, log, volume, mounted, control })
+    }
+
+    /// Returns once the drive is out of the tree and nobody uses it, or the patience with those who
+    /// do is at its end.
+    fn serve_until_stopped(&self, events: &Receiver<Event>) {
+        while !self.mounted.wait(POLL) {
+            match events.try_recv() {
+                Ok(Event::Stop) => return self.stop(events),
+                Ok(Event::ReopenLog) => self.reopen_log(),
+                Ok(Event::Unmount { lazy, reply }) => {
+                    // Whoever asked may be gone; the drive then ends all the same.
+                    let _ = reply.send(self.mounted.unmount(lazy));
+                }
+                Err(_) => {}
+            }
+        }
+        log::info!("{} was unmounted", self.mountpoint.display());
+    }
+
+    fn stop(&self, events: &Receiver<Event>) {
+        log::info!("stopping");
+        tell_systemd(NotifyState::Stopping);
+        self.take_over_mappings();
+        if let Err(error) = self.mounted.unmount(false) {
+            let holders = busy::describe(&busy::holders(&self.mountpoint));
+            log::warn!("{} is still in use: {error}\n{holders}", self.mountpoint.display());
+            if let Err(error) = self.mounted.unmount(true) {
+                log::error!("cannot unmount {}: {error}", self.mountpoint.display());
+            }
+        }
+        let deadline = Instant::now() + self.config.mount.stop_grace;
+        while !self.mounted.wait(POLL) && Instant::now() < deadline {
+            if let Ok(Event::Stop) = events.try_recv() {
+                log::info!("asked to stop again, not waiting for open files any longer");
+                return;
+            }
+        }
+    }
+
+    /// Lets the kernel write out what programs changed in mapped files. On a thread of its own: this
+    /// goes through the mount, which must not be able to hold up the stop.
+    fn take_over_mappings(&self) {
+        let (done, finished) = sync_channel(1);
+        let mountpoint = self.mountpoint.clone();
+        std::thread::spawn(move || {
+            if let Err(error) = sys::sync_filesystem(&mountpoint) {
+                log::warn!("cannot write back {}: {error}", mountpoint.display());
+            }
+            // Nobody listens any more when the patience was at its end.
+            let _ = done.send(());
+        });
+        if finished.recv_timeout(WRITE_BACK_PATIENCE).is_err() {
+            log::warn!("the kernel takes too long to write back; going on without");
+        }
+    }
+
+    fn reopen_log(&self) {
+        if let Some(Err(error)) = self.log.as_ref().map(LogFile::reopen) {
+            log::error!("cannot open the log anew: {error}");
+        }
+    }
+
+    /// Writes everything into the store. Its lock goes with the process.
+    fn close(self) -> Result<(), Failure> {
+        drop(self.control);
+        match self.volume.close() {
+            Ok(()) => {
+                log::info!("everything is in {}", self.store.display());
+                Ok(())
+            }
+            Err(error) => {
+                log::error!("cannot close the store in order: {error}");
+                Err(failed(Exit::Failure, "cannot close in order", &self.store, &error)
+                    .help("what was acknowledged is safe; see what is wrong with the disk"))
+            }
+        }
+    }
+}
+
+fn mount_options(plan: &Plan, config: &Config, store: &Path) -> MountOptions {
+    let flags = &plan.flags;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (2 * processors).clamp(THREADS_MIN, THREADS_MAX);
+    MountOptions {
+        source: store.to_owned(),
+        read_only: flags.read_only,
+        allow_other: flags.allow_other,
+        dev: flags.dev.unwrap_or(false),
+        suid: flags.suid.unwrap_or(false),
+        exec: !flags.noexec,
+        noatime: flags.atime.unwrap_or(config.mount.atime) == crate::config::Atime::Noatime,
+        threads: flags.threads.or(config.mount.threads).map_or(threads, usize::from),
+    }
+}
+
+/// fusermount3 refuses this with words that nobody understands.
+fn refuse_allow_other(wanted: bool) -> Result<(), Failure> {
+    if !wanted || sys::current_user().0 == 0 {
+        return Ok(());
+    }
+    let permissions = std::fs::read_to_string("/etc/fuse.conf").unwrap_or_default();
+    if permissions.lines().any(|line| line.trim() == "user_allow_other") {
+        return Ok(());
+    }
+    let message = "allow_other is not permitted to ordinary users on this machine";
+    Err(Failure::new(Exit::Usage, message)
+        .help("add a line `user_allow_other` to /etc/fuse.conf as root, or leave the option out"))
+}
+
+fn mount_failure(volume: &Volume, mountpoint: &Path, error: &io::Error) -> Failure {
+    if let Err(error) = volume.close() {
+        log::error!("cannot close the store in order: {error}");
+    }
+    let failure = failed(Exit::Mountpoint, "cannot mount at", mountpoint, error);
+    match Path::new("/dev/fuse").exists() {
+        false => failure.help("there is no /dev/fuse: load the kernel's module (modprobe fuse)"),
+        true => failure.help(
+            "you need to be root, or own the mount point and have the package fuse3 installed",
+        ),
+    }
+}
+
+/// A drive without a control socket still is a drive: on some disks there are no sockets.
+fn start_control(store: &Path, config: &Config, desk: Desk) -> Option<Server> {
+    let options = ServerOptions { mode: config.control.socket_mode, uid: sys::current_user().0 };
+    Server::start(store, options, Arc::new(desk))
+        .inspect_err(|error| log::warn!("no control socket: {error}"))
+        .ok()
+}
+
+/// What the control socket can ask for.
+struct Desk {
+    volume: Arc<Volume>,
+    mountpoint: PathBuf,
+    read_only: bool,
+    events: Sender<Event>,
+}
+
+impl Control for Desk {
+    fn status(&self) -> Result<Value, Refusal> {
+        let status = self.volume.status().map_err(|error| Refusal::Failed(error.to_string()))?;
+        Ok(json!({
+            "store": self.volume.store_path(),
+            "daemon": {
+                "pid": std::process::id(),
+                "version": env!("CARGO_PKG_VERSION"),
+                "mountpoint": self.mountpoint,
+                "read_only": self.read_only,
+            },
+            "volume": status,
+        }))
+    }
+
+    fn sync(&self) -> Result<(), Refusal> {
+        self.volume.sync_all().map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    fn unmount(&self, lazy: bool) -> Result<(), Refusal> {
+        let (reply, outcome) = sync_channel(1);
+        let stopping = |_| Refusal::Failed("the daemon is stopping".to_owned());
+        self.events.send(Event::Unmount { lazy, reply }).map_err(|_| stopping(()))?;
+        match outcome.recv().map_err(|_| stopping(()))? {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                Err(Refusal::Busy(mountpoint::busy_failure(&self.mountpoint).to_string()))
+            }
+            Err(error) => Err(Refusal::Failed(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `verso status`: from the daemon, or from the store itself when there is none.
+
+use super::{failed, mountpoint, mounts, read_settings, store};
+use crate::cli::{Exit, Failure, MountFlags, say, show_status};
+use crate::http::Client;
+use crate::sys::StoreLock;
+use serde_json::{Value, json};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file that makes a directory a store.
+const STORE_HEADER: &str = "store.toml";
+
+/// `verso status`
+pub(super) fn status(
+    path: Option<&Path>,
+    config: Option<&Path>,
+    json: bool,
+) -> Result<(), Failure> {
+    let stores = match path {
+        Some(path) => vec![store_of(path)?],
+        None => mounted_stores()?,
+    };
+    if stores.is_empty() && !json {
+        say("no drive is mounted; `verso status STORE` looks into a store");
+        return Ok(());
+    }
+    let reports = stores.iter().map(|store| report(store, config));
+    let reports = reports.collect::<Result<Vec<_>, Failure>>()?;
+    show_status(&reports, json)
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot show the status: {error}")))
+}
+
+fn mounted_stores() -> Result<Vec<PathBuf>, Failure> {
+    let mounts = mounts::all().map_err(list_failure)?;
+    Ok(mounts.into_iter().filter(mounts::Mount::is_verso).map(|mount| mount.source).collect())
+}
+
+fn list_failure(error: io::Error) -> Failure {
+    failed(Exit::Failure, "cannot read", Path::new("/proc/self/mountinfo"), &error)
+}
+
+/// The store that is at `path`, or that is mounted where `path` lies.
+pub(super) fn store_of(path: &Path) -> Result<PathBuf, Failure> {
+    if mountpoint::is_dead(path) {
+        let message = format!("{}: the daemon behind this mount has died", path.display());
+        return Err(Failure::new(Exit::Mountpoint, message)
+            .help("mount the store again at the same place: that clears it"));
+    }
+    let real =
+        path.canonicalize().map_err(|error| failed(Exit::Failure, "cannot find", path, &error))?;
+    if real.join(STORE_HEADER).exists() {
+        return Ok(real);
+    }
+    match mounts::containing(&real).map_err(list_failure)? {
+        Some(mount) if mount.is_verso() => Ok(mount.source),
+        _ => {
+            let message = format!("{} is no store and on no mounted drive", path.display());
+            Err(Failure::new(Exit::Store, message)
+                .help("name a store (it has a store.toml), or something on a mounted drive"))
+        }
+    }
+}
+
+fn report(store: &Path, config: Option<&Path>) -> Result<Value, Failure> {
+    let cannot_ask = |error: &dyn std::fmt::Display| {
+        failed(Exit::Failure, "cannot ask the daemon of", store, error)
+    };
+    match Client::connect(store) {
+        Ok(Some(daemon)) => {
+            let answer = daemon.get("/v1/status").map_err(|error| cannot_ask(&error))?;
+            answer.success().map_err(|error| cannot_ask(&error))
+        }
+        Ok(None) => report_offline(store, config),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let pid = StoreLock::owner(store).ok().flatten();
+            let pid = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
+            Err(cannot_ask(&format!("permission denied{pid}"))
+                .help("ask as the user who mounted it, or as root"))
+        }
+        Err(error) => Err(cannot_ask(&error)),
+    }
+}
+
+/// Opens the store itself, under its lock.
+fn report_offline(store: &Path, config: Option<&Path>) -> Result<Value, Failure> {
+    let config = read_settings(config, Some(store))?.config()?;
+    let flags = MountFlags { read_only: true, ..MountFlags::default() };
+    let volume = store::open(store, &config, &flags)?;
+    let unreadable = |error| failed(Exit::Store, "cannot read", store, &error);
+    let status = volume.status().map_err(unreadable)?;
+    let report = json!({ "store": store, "daemon": null, "volume": status });
+    volume.close().map_err(unreadable)?;
+    Ok(report)
+}

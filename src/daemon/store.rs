@@ -1,0 +1,81 @@
+//! Making and opening stores with the settings.
+
+use super::{failed, read_settings};
+use crate::chunks::ChunkParams;
+use crate::cli::{Exit, Failure, MountFlags, say};
+use crate::config::{Atime, Config};
+use crate::fs::{self, AtimeMode, CreateOptions, StoreError, Volume, VolumeOptions};
+use crate::sys::SystemClock;
+use std::path::Path;
+use std::sync::Arc;
+
+/// `verso init`
+pub(super) fn init(store: &Path, config: Option<&Path>) -> Result<(), Failure> {
+    let config = read_settings(config, None)?.config()?;
+    create(store, &config)?;
+    say(&format!("made a store in {}", store.display()));
+    Ok(())
+}
+
+/// Makes the store unless there is one; whether it was made.
+pub(super) fn create_if_missing(store: &Path, config: &Config) -> Result<bool, Failure> {
+    match fs::store_exists(store)? {
+        true => Ok(false),
+        false => create(store, config).map(|()| true),
+    }
+}
+
+fn create(store: &Path, config: &Config) -> Result<(), Failure> {
+    let store_config = &config.store;
+    let (min, avg) = (store_config.chunk_bytes_min, store_config.chunk_bytes_avg);
+    let chunks = ChunkParams::new(min, avg, store_config.chunk_bytes_max)
+        .map_err(|error| Failure::new(Exit::Usage, format!("the chunk sizes: {error}")))?;
+    Ok(fs::create_store(store, &CreateOptions { chunks }, &SystemClock)?)
+}
+
+/// Opens the store, takes its lock and recovers what needs it.
+pub(super) fn open(
+    store: &Path,
+    config: &Config,
+    flags: &MountFlags,
+) -> Result<Arc<Volume>, Failure> {
+    let store = store
+        .canonicalize()
+        .map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))?;
+    Ok(Volume::open_store(&store, volume_options(config, flags), Arc::new(SystemClock))?)
+}
+
+fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
+    let store = &config.store;
+    VolumeOptions {
+        read_only: flags.read_only,
+        dirty_bytes_max: store.dirty_bytes_max,
+        cache_bytes: store.cache_bytes_max,
+        sync_interval: store.sync_interval,
+        reserve_bytes: store.reserve_bytes,
+        stages: config.tree.stages.clone(),
+        atime: match flags.atime.unwrap_or(config.mount.atime) {
+            Atime::Relatime => AtimeMode::Relatime,
+            Atime::Noatime => AtimeMode::Noatime,
+        },
+        compression_level: store.compression_level,
+        pack_bytes: store.pack_bytes_target,
+        ..VolumeOptions::default()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        let exit = match &error {
+            StoreError::Locked { .. } => Exit::Locked,
+            StoreError::Missing(_)
+            | StoreError::NotEmpty(_)
+            | StoreError::Exists(_)
+            | StoreError::Newer { .. }
+            | StoreError::Header { .. }
+            | StoreError::Io { .. }
+            | StoreError::Open { .. } => Exit::Store,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}

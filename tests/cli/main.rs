@@ -1,0 +1,7 @@
+//! The command line, with the real program.
+
+#![allow(clippy::unwrap_used)] // all of it is test code
+
+mod commands;
+mod mounted;
+mod support;
