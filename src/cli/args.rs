@@ -64,7 +64,7 @@ pub enum Command {
     Status {
         /// A store, or anything on a mounted drive
         path: Option<PathBuf>,
-        /// Print JSON
+        /// Print JSON: an object, or without PATH a list of them
         #[arg(long)]
         json: bool,
     },

@@ -13,4 +13,4 @@ pub use exit::{Exit, Failure};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, warn};
-pub use status::show_status;
+pub use status::{show_json, show_status};

@@ -6,7 +6,14 @@ use serde::Deserialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// The state of one store, as the control API and `--json` give it.
+/// The state of one store, as the control API and `--json` give it; or why it has none.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Known(Report),
+    Unknown { store: PathBuf, error: String },
+}
+
 #[derive(Debug, Deserialize)]
 struct Report {
     store: PathBuf,
@@ -37,19 +44,23 @@ struct Volume {
     failure: Option<String>,
 }
 
-/// Prints `reports` (the control API's status of each store) as text, or as JSON.
-pub fn show_status(reports: &[serde_json::Value], json: bool) -> Result<(), serde_json::Error> {
-    if json {
-        let all = match reports {
-            [one] => one.clone(),
-            many => serde_json::Value::Array(many.to_vec()),
-        };
-        say(&serde_json::to_string_pretty(&all)?);
-        return Ok(());
-    }
+/// Prints `status` for programs.
+pub fn show_json(status: &serde_json::Value) -> Result<(), serde_json::Error> {
+    say(&serde_json::to_string_pretty(status)?);
+    Ok(())
+}
+
+/// Prints `reports`, the control API's status of each store, for people.
+pub fn show_status(reports: &[serde_json::Value]) -> Result<(), serde_json::Error> {
     for (index, report) in reports.iter().enumerate() {
         let gap = if index > 0 { "\n" } else { "" };
-        say(&format!("{gap}{}", Report::deserialize(report)?.to_text()));
+        let text = match Answer::deserialize(report)? {
+            Answer::Known(report) => report.to_text(),
+            Answer::Unknown { store, error } => {
+                format!("store       {}\nunknown     {error}", store.display())
+            }
+        };
+        say(&format!("{gap}{text}"));
     }
     Ok(())
 }

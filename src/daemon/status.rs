@@ -1,9 +1,9 @@
 //! `verso status`: from the daemon, or from the store itself when there is none.
 
 use super::{failed, mountpoint, mounts, read_settings, store};
-use crate::cli::{Exit, Failure, MountFlags, say, show_status};
+use crate::cli::{Exit, Failure, MountFlags, say, show_json, show_status};
 use crate::http::Client;
-use crate::sys::StoreLock;
+use crate::sys::{self, StoreLock};
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,30 @@ pub(super) fn status(
     config: Option<&Path>,
     json: bool,
 ) -> Result<(), Failure> {
-    let stores = match path {
-        Some(path) => vec![store_of(path)?],
-        None => mounted_stores()?,
+    let reports = match path {
+        Some(path) => vec![report(&store_of(path)?, config)?],
+        None => mounted_stores()?.iter().map(|store| report_mounted(store)).collect(),
     };
-    if stores.is_empty() && !json {
-        say("no drive is mounted; `verso status STORE` looks into a store");
-        return Ok(());
+    let shown = match (json, path) {
+        (true, Some(_)) => show_json(&reports[0]),
+        (true, None) => show_json(&Value::Array(reports)),
+        (false, _) if reports.is_empty() => {
+            say("no drive is mounted; `verso status STORE` looks into a store");
+            Ok(())
+        }
+        (false, _) => show_status(&reports),
+    };
+    shown.map_err(|error| Failure::new(Exit::Failure, format!("cannot show the status: {error}")))
+}
+
+/// One of several drives: that it cannot be asked must not hide the others, and its store is not
+/// opened, since its daemon may be about to.
+fn report_mounted(store: &Path) -> Value {
+    match ask(store) {
+        Ok(Some(status)) => status,
+        Ok(None) => json!({ "store": store, "error": "no daemon answers for this drive" }),
+        Err(failure) => json!({ "store": store, "error": failure.message }),
     }
-    let reports = stores.iter().map(|store| report(store, config));
-    let reports = reports.collect::<Result<Vec<_>, Failure>>()?;
-    show_status(&reports, json)
-        .map_err(|error| Failure::new(Exit::Failure, format!("cannot show the status: {error}")))
 }
 
 fn mounted_stores() -> Result<Vec<PathBuf>, Failure> {
@@ -63,15 +75,23 @@ pub(super) fn store_of(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn report(store: &Path, config: Option<&Path>) -> Result<Value, Failure> {
+    match ask(store)? {
+        Some(status) => Ok(status),
+        None => report_offline(store, config),
+    }
+}
+
+/// What the daemon of `store` says; `None` when there is none.
+fn ask(store: &Path) -> Result<Option<Value>, Failure> {
     let cannot_ask = |error: &dyn std::fmt::Display| {
         failed(Exit::Failure, "cannot ask the daemon of", store, error)
     };
     match Client::connect(store) {
         Ok(Some(daemon)) => {
             let answer = daemon.get("/v1/status").map_err(|error| cannot_ask(&error))?;
-            answer.success().map_err(|error| cannot_ask(&error))
+            answer.success().map(Some).map_err(|error| cannot_ask(&error))
         }
-        Ok(None) => report_offline(store, config),
+        Ok(None) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let pid = StoreLock::owner(store).ok().flatten();
             let pid = pid.map_or(String::new(), |pid| format!(" (process {pid})"));
@@ -84,6 +104,7 @@ fn report(store: &Path, config: Option<&Path>) -> Result<Value, Failure> {
 
 /// Opens the store itself, under its lock.
 fn report_offline(store: &Path, config: Option<&Path>) -> Result<Value, Failure> {
+    sys::make_private_files();
     let config = read_settings(config, Some(store))?.config()?;
     let flags = MountFlags { read_only: true, ..MountFlags::default() };
     let volume = store::open(store, &config, &flags)?;

@@ -5,12 +5,14 @@ use crate::chunks::ChunkParams;
 use crate::cli::{Exit, Failure, MountFlags, say};
 use crate::config::{Atime, Config};
 use crate::fs::{self, AtimeMode, CreateOptions, StoreError, Volume, VolumeOptions};
-use crate::sys::SystemClock;
+use crate::sys::{self, SystemClock};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 /// `verso init`
 pub(super) fn init(store: &Path, config: Option<&Path>) -> Result<(), Failure> {
+    sys::make_private_files();
     let config = read_settings(config, None)?.config()?;
     create(store, &config)?;
     say(&format!("made a store in {}", store.display()));
@@ -76,6 +78,30 @@ impl From<StoreError> for Failure {
             | StoreError::Io { .. }
             | StoreError::Open { .. } => Exit::Store,
         };
-        Failure::new(exit, error.to_string())
+        let failure = Failure::new(exit, error.to_string());
+        match advice(&error) {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+/// What to do, where the error does not say it itself.
+fn advice(error: &StoreError) -> Option<&'static str> {
+    use io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    match error {
+        StoreError::Header { .. } => {
+            Some("store.toml says how to read everything else: put back an intact copy of it")
+        }
+        StoreError::Io { source, .. } => match source.kind() {
+            PermissionDenied => Some("use the store as the user to whom it belongs, or as root"),
+            ReadOnlyFilesystem => Some("a store needs a disk that can be written to"),
+            StorageFull => Some("make room on the disk that the store is on"),
+            NotADirectory => {
+                Some("a store is a directory: name one, or a path where one can be made")
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -17,6 +17,6 @@ pub use disk::{
 };
 pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
-pub use process::{leave_terminal, redirect_stderr, sync_filesystem};
+pub use process::{leave_terminal, make_private_files, redirect_stderr, sync_filesystem};
 pub use publish::{publish, sync_dir};
 pub use vectored::{read_two_at, write_two_at};

@@ -10,6 +10,12 @@ pub fn leave_terminal() -> io::Result<()> {
     Ok(())
 }
 
+/// From now on, files that this process makes are for its user alone. What is in a store must not be
+/// readable past the permissions that its files have on the drive.
+pub fn make_private_files() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Makes `file` the standard error of this process.
 pub fn redirect_stderr(file: &File) -> io::Result<()> {
     rustix::stdio::dup2_stderr(file)?;

@@ -29,6 +29,18 @@ fn help_has_examples_and_the_exit_codes() {
 }
 
 #[test]
+fn the_readme_has_the_exit_codes_of_the_help() {
+    let help = Bench::new().verso("--help").ok().out;
+    let (_, table) = help.split_once("Exit codes:\n").unwrap();
+    let readme = include_str!("../../README.md");
+    assert_eq!(table.lines().count(), 7);
+    for line in table.lines() {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(readme.contains(&format!("| {code} | {meaning} |\n")), "{line}");
+    }
+}
+
+#[test]
 fn a_mistake_in_the_settings_names_file_and_line() {
     let bench = Bench::new();
     let file = bench.path("settings.toml");

@@ -207,6 +207,48 @@ fn the_log_can_be_moved_away() {
 }
 
 #[test]
+fn a_log_that_is_too_large_is_set_aside() {
+    let bench = Bench::new();
+    bench.verso("init STORE").ok();
+    fs::write(bench.store.join("verso.log"), vec![b'x'; 64 << 10]).unwrap();
+    let mounted = bench.with_variable("VERSO_LOG__FILE_BYTES_MAX", "64KiB", "mount STORE DRIVE");
+    mounted.ok();
+    bench.verso("umount DRIVE").ok();
+    assert_eq!(fs::metadata(bench.store.join("verso.log.1")).unwrap().len(), 64 << 10);
+    let log = log(&bench.store);
+    assert!(log.contains("is mounted at") && log.contains("everything is in"), "{log}");
+}
+
+#[test]
+fn what_is_in_the_store_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    bench.verso("mount STORE DRIVE").ok();
+    fs::write(bench.drive.join("secret"), vec![1; 1 << 20]).unwrap();
+    bench.verso("umount DRIVE").ok();
+    let mut open = vec![bench.store.clone()];
+    let mut seen = 0;
+    while let Some(path) = open.pop() {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        seen += 1;
+    }
+    assert!(seen > 5, "store.toml, meta.db, packs with a pack, the log");
+}
+
+#[test]
+fn without_a_path_all_drives_are_listed() {
+    let bench = Bench::new();
+    bench.verso("mount STORE DRIVE").ok();
+    let all = bench.status("");
+    let drives: Vec<_> = all.as_array().unwrap().iter().map(|one| &one["store"]).collect();
+    assert!(drives.contains(&&json!(bench.store)), "{all}");
+}
+
+#[test]
 fn systemd_hears_when_the_drive_is_ready_and_when_it_stops() {
     let bench = Bench::new();
     let socket = bench.path("notify");
