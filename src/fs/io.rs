@@ -255,6 +255,9 @@ impl Volume {
         self.seal_all(&source.node)?;
         let pieces = self.shared_pieces(&source.node, from_offset, len)?;
         let copied = pieces.last().map_or(0, |last| last.end() - from_offset);
+        if copied == 0 {
+            return Ok(0);
+        }
         let end = to_offset.checked_add(copied).filter(|end| *end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooLarge)?;
         let overlap = from_offset < end && to_offset < from_offset + copied;
