@@ -69,7 +69,7 @@ pub enum Command {
         json: bool,
     },
     /// Show or check the settings
-    #[command(subcommand)]
+    #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),
     /// Print a script that completes Verso's commands in a shell
     #[command(after_help = "Example:\n  verso completions bash > \

@@ -34,10 +34,16 @@ fn write_pages(dir: &Path) -> io::Result<()> {
     let mut top = Cli::command();
     top.build();
     std::fs::write(dir.join("verso.1"), page(Cli::command())?)?;
-    for command in top.get_subcommands().filter(|command| command.get_name() != "help") {
-        let name = format!("verso-{}", command.get_name());
-        let command = command.clone().display_name(name.clone());
-        std::fs::write(dir.join(format!("{name}.1")), page(command)?)?;
+    write_subcommands(dir, &top, "verso")
+}
+
+/// A page for each command below `above`, whose page is called `above_name`.
+fn write_subcommands(dir: &Path, above: &clap::Command, above_name: &str) -> io::Result<()> {
+    for command in above.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = format!("{above_name}-{}", command.get_name());
+        let titled = command.clone().display_name(name.clone());
+        std::fs::write(dir.join(format!("{name}.1")), page(titled)?)?;
+        write_subcommands(dir, command, &name)?;
     }
     Ok(())
 }
@@ -65,7 +71,7 @@ mod tests {
     fn every_command_gets_a_page_with_exit_codes() {
         let dir = tempfile::tempdir().unwrap();
         manual(Some(dir.path())).unwrap();
-        for name in ["verso", "verso-init", "verso-mount", "verso-umount", "verso-config"] {
+        for name in ["verso", "verso-init", "verso-mount", "verso-umount", "verso-config-show"] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.1"))).unwrap();
             assert!(page.contains("Exit codes:"), "{name}");
         }
