@@ -36,6 +36,18 @@ impl NodeState {
         self.dirty_attr || !self.overlay.is_empty()
     }
 
+    /// The inode as `stat` shows it: what is not saved counts as space too, or programs that look for
+    /// holes (tar) would take a file without blocks for empty. Until it is saved, parts may count twice.
+    pub(super) fn shown(&self) -> Inode {
+        let mut inode = self.inode;
+        if !self.overlay.is_empty() {
+            let attr = &mut inode.attr;
+            let base = attr.allocated.min(self.overlay.base_end());
+            attr.allocated = base.saturating_add(self.overlay.data_bytes()).min(attr.size);
+        }
+        inode
+    }
+
     /// The size as the store has it, where nothing says otherwise.
     pub(super) fn size(&self) -> u64 {
         self.inode.attr.size

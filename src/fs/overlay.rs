@@ -122,6 +122,12 @@ impl Overlay {
         self.memory_bytes
     }
 
+    /// Bytes in pieces that are no holes.
+    pub(super) fn data_bytes(&self) -> u64 {
+        let data = self.pieces.values().filter(|piece| !matches!(piece.source, Source::Hole));
+        data.map(|piece| piece.len).sum()
+    }
+
     /// How many pieces there are.
     pub(super) fn piece_count(&self) -> usize {
         self.pieces.len()

@@ -174,7 +174,7 @@ impl Volume {
 
     /// The inode as open handles show it, if there are any.
     pub(super) fn open_inode(&self, ino: Ino) -> Option<Inode> {
-        self.nodes.get(ino).map(|node| node.lock().inode)
+        self.nodes.get(ino).map(|node| node.lock().shown())
     }
 
     /// The inode, unless it has ended.
@@ -188,6 +188,12 @@ impl Volume {
     /// The attributes of an inode.
     pub fn getattr(&self, ino: Ino) -> Result<Attr> {
         self.inode(ino).map(|inode| inode.attr)
+    }
+
+    /// Whether the attributes of an inode stay as they are until somebody changes them. They don't while
+    /// written content waits to be saved: only then it is known how much space it takes.
+    pub fn is_settled(&self, ino: Ino) -> bool {
+        self.nodes.get(ino).is_none_or(|node| node.lock().overlay.is_empty())
     }
 
     /// A transaction that may not fail for want of room: it frees some, or saves what was accepted. The

@@ -19,7 +19,7 @@ use fuser::{
 
 use super::convert;
 use super::negotiate::negotiate;
-use super::op::{CACHE_TTL, GENERATION, Op};
+use super::op::{CACHE_TTL, GENERATION, Op, attr_ttl};
 use crate::fs::{Error, Handle, OpenMode, SetAttr, Volume};
 use crate::model::{FileKind, Ino};
 
@@ -40,13 +40,23 @@ thread_local! {
 /// A volume as fuser sees it.
 pub(super) struct Adapter {
     volume: Arc<Volume>,
-    /// Told once, when the last loop has ended.
-    ended: SyncSender<()>,
+    /// Dropped after the volume: who is told finds it released.
+    _ended: Ended,
+}
+
+/// Tells, when dropped, that the last loop has ended.
+struct Ended(SyncSender<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Nobody listens any more when the mount was given up: that is fine.
+        let _ = self.0.try_send(());
+    }
 }
 
 impl Adapter {
     pub(super) fn new(volume: Arc<Volume>, ended: SyncSender<()>) -> Adapter {
-        Adapter { volume, ended }
+        Adapter { volume, _ended: Ended(ended) }
     }
 }
 
@@ -64,15 +74,13 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn destroy(&mut self) {
-        // Nobody listens any more when the mount was given up: that is fine.
-        let _ = self.ended.try_send(());
-    }
-
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let op = Op("lookup", parent);
         op.run(|| match self.volume.lookup(ino(parent), name.as_bytes()) {
-            Ok(attr) => reply.entry(&CACHE_TTL, &convert::file_attr(&attr), GENERATION),
+            Ok(attr) => {
+                let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
+                reply.entry_with_ttls(&ttl, &CACHE_TTL, &attr, GENERATION);
+            }
             // A name that isn't there is remembered too: to appear it must come through the kernel.
             Err(Error::NotFound) => {
                 reply.entry(&CACHE_TTL, &convert::bare_attr(0, FileKind::File), GENERATION);
@@ -226,7 +234,7 @@ impl Filesystem for Adapter {
         let mode = convert::permissions(mode);
         op.run(|| match self.volume.create(&caller, ino(parent), name.as_bytes(), mode, how) {
             Ok((attr, opened)) => reply.created(
-                &CACHE_TTL,
+                &attr_ttl(&self.volume, &attr),
                 &convert::file_attr(&attr),
                 GENERATION,
                 FileHandle(opened.0),
@@ -342,12 +350,12 @@ impl Filesystem for Adapter {
         let op = Op("readdirplus", node);
         op.run(|| {
             let listed = self.volume.readdir(handle(fh), offset, true, &mut |entry| {
-                let attr = match &entry.attr {
-                    Some(attr) => convert::file_attr(attr),
-                    None => convert::bare_attr(entry.ino.0, entry.kind),
+                let (attr, ttl) = match &entry.attr {
+                    Some(attr) => (convert::file_attr(attr), attr_ttl(&self.volume, attr)),
+                    None => (convert::bare_attr(entry.ino.0, entry.kind), CACHE_TTL),
                 };
                 let name = OsStr::from_bytes(&entry.name);
-                !reply.add(attr.ino, entry.cookie, name, &CACHE_TTL, &attr, GENERATION)
+                !reply.add(attr.ino, entry.cookie, name, &ttl, &attr, GENERATION)
             });
             match listed {
                 Ok(()) => reply.ok(),

@@ -17,6 +17,11 @@ pub(super) const CACHE_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Inodes are never reused, so one generation is enough.
 pub(super) const GENERATION: Generation = Generation(0);
 
+/// How long the kernel may believe these attributes.
+pub(super) fn attr_ttl(volume: &Volume, attr: &Attr) -> Duration {
+    if volume.is_settled(attr.ino) { CACHE_TTL } else { Duration::ZERO }
+}
+
 /// Which operation, on which inode: what a log line needs.
 #[derive(Clone, Copy)]
 pub(super) struct Op(pub(super) &'static str, pub(super) INodeNo);
@@ -47,7 +52,10 @@ impl Op {
         answer: impl FnOnce(&Volume) -> Result<Attr>,
     ) {
         self.run(|| match answer(volume) {
-            Ok(attr) => reply.entry(&CACHE_TTL, &convert::file_attr(&attr), GENERATION),
+            Ok(attr) => {
+                let (ttl, attr) = (attr_ttl(volume, &attr), convert::file_attr(&attr));
+                reply.entry_with_ttls(&ttl, &CACHE_TTL, &attr, GENERATION);
+            }
             Err(error) => reply.error(self.errno(&error)),
         });
     }
@@ -60,7 +68,7 @@ impl Op {
         answer: impl FnOnce(&Volume) -> Result<Attr>,
     ) {
         self.run(|| match answer(volume) {
-            Ok(attr) => reply.attr(&CACHE_TTL, &convert::file_attr(&attr)),
+            Ok(attr) => reply.attr(&attr_ttl(volume, &attr), &convert::file_attr(&attr)),
             Err(error) => reply.error(self.errno(&error)),
         });
     }
