@@ -3,6 +3,8 @@
 //!
 //! `VERSO_MODEL_CASES` sets how many sessions are tried (in process; a fifth of that through the kernel).
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 mod support;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use versofs::fs::{CreateOptions, Volume, VolumeOptions, create_store};
+use versofs::fs::{CreateOptions, StoreError, Volume, VolumeOptions, create_store};
 use versofs::fuse::{MountOptions, Mounted, mount};
 use versofs::sys::SystemClock;
 
@@ -52,7 +52,15 @@ impl TestStore {
     pub(crate) fn open_with(&self, options: VolumeOptions) -> Arc<Volume> {
         // Small, so that many stores at a time fit on a small disk.
         let options = VolumeOptions { reserve_bytes: 1 << 20, ..options };
-        Volume::open_store(&self.path(), options, Arc::new(SystemClock)).unwrap()
+        loop {
+            match Volume::open_store(&self.path(), options.clone(), Arc::new(SystemClock)) {
+                // A child that another test has just started holds our files until it runs its program.
+                Err(StoreError::Locked { pid, .. }) if pid == Some(std::process::id()) => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                outcome => return outcome.unwrap(),
+            }
+        }
     }
 }
 
@@ -61,7 +69,7 @@ pub(crate) struct Mount {
     mounted: Option<Mounted>,
     volume: Option<Arc<Volume>>,
     root: PathBuf,
-    _store: TestStore,
+    store: TestStore,
 }
 
 impl Mount {
@@ -73,15 +81,25 @@ impl Mount {
 
     pub(crate) fn with(options: MountOptions) -> Mount {
         let store = TestStore::new();
-        let volume = store.open();
         let root = store.mountpoint();
+        Mount::at_root(store, root, options)
+    }
+
+    /// Over another mount.
+    pub(crate) fn over(root: &Path) -> Mount {
+        Mount::at_root(TestStore::new(), root.to_owned(), MountOptions::default())
+    }
+
+    fn at_root(store: TestStore, root: PathBuf, options: MountOptions) -> Mount {
+        let read_only = options.read_only;
+        let volume = store.open_with(VolumeOptions { read_only, ..Default::default() });
         let options = MountOptions { source: store.path(), ..options };
         let mounted = mount(Arc::clone(&volume), &root, &options).unwrap();
         if options.allow_other {
             os::chmod(&root, 0o755).unwrap();
             os::chmod(store.dir.path(), 0o755).unwrap();
         }
-        Mount { mounted: Some(mounted), volume: Some(volume), root, _store: store }
+        Mount { mounted: Some(mounted), volume: Some(volume), root, store }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -93,6 +111,14 @@ impl Mount {
         self.root.join(name)
     }
 
+    pub(crate) fn volume(&self) -> &Volume {
+        self.volume.as_ref().unwrap()
+    }
+
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.store.path()
+    }
+
     pub(crate) fn mounted(&self) -> &Mounted {
         self.mounted.as_ref().unwrap()
     }
@@ -100,8 +126,8 @@ impl Mount {
     /// Unmounts, closes the store, opens it and mounts again.
     pub(crate) fn reopen(&mut self) {
         self.end();
-        let volume = self._store.open();
-        let options = MountOptions { source: self._store.path(), ..Default::default() };
+        let volume = self.store.open();
+        let options = MountOptions { source: self.store.path(), ..Default::default() };
         self.mounted = Some(mount(Arc::clone(&volume), &self.root, &options).unwrap());
         self.volume = Some(volume);
     }
@@ -117,8 +143,19 @@ impl Mount {
             if !std::thread::panicking() {
                 closed.unwrap();
             }
+            wait_for_last(volume);
         }
         assert!(ended || std::thread::panicking(), "the mount did not end");
+    }
+}
+
+/// Waits until nothing else has the volume: its own threads may hold it, and with it the store's lock, for
+/// a moment.
+pub(crate) fn wait_for_last(volume: Arc<Volume>) {
+    let last = Arc::downgrade(&volume);
+    drop(volume);
+    while last.strong_count() > 0 {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -313,12 +313,13 @@ impl Drive for Reference {
     fn copy(&mut self, from: usize, to: usize, x: u64, y: u64, len: u64) -> Result<u64> {
         let (source, target) = (self.handles[from].ok_or(libc::EBADF)?, self.handles[to]);
         let target = target.ok_or(libc::EBADF)?;
-        if source == target && x < y + len && y < x + len {
-            return Err(libc::EINVAL);
-        }
         let content = &self.nodes[source].content;
         let start = (x as usize).min(content.len());
         let end = ((x + len) as usize).min(content.len());
+        let len = (end - start) as u64;
+        if source == target && x < y + len && y < x + len {
+            return Err(libc::EINVAL);
+        }
         let piece = content[start..end].to_vec();
         self.write(to, y, &piece)?;
         Ok(piece.len() as u64)
