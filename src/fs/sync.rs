@@ -133,15 +133,19 @@ impl Volume {
     /// interval, and what a crash would leave to be verified stays little.
     fn tick(&self) {
         self.flush_atimes();
-        let durable = self.meta.last_chunk();
-        let outcome = self.sync_all().and_then(|()| self.settle(durable));
-        if let Err(error) = outcome {
+        let saved = self.sync_all();
+        // A file that can't be saved is no reason to let the log grow.
+        let settled = self.sync_commits().and_then(|()| self.settle());
+        for error in [saved, settled].into_iter().filter_map(Result::err) {
             log::error!("{}: {error}", self.store.display());
         }
     }
 
     /// Records what is durable, and keeps the log short.
-    fn settle(&self, durable: crate::model::ChunkId) -> Result<()> {
+    pub(super) fn settle(&self) -> Result<()> {
+        let durable = self.meta.last_chunk();
+        // Chunks may lie in the packs that no commit brought there to be synced.
+        self.guard_failure(self.ingest.packs().sync().map_err(Error::from))?;
         let pending = self.ingest.pending();
         let known = self.meta.read(|view| view.durable_chunk())?;
         if known < durable || !pending.is_empty() {

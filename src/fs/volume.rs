@@ -69,6 +69,8 @@ impl Volume {
     fn finish(&self) -> Result<()> {
         let pending = self.ingest.pending();
         let durable = self.meta.last_chunk();
+        // Before the metadata says so: chunks may lie in the packs that no commit names.
+        self.ingest.packs().sync()?;
         let orphans_left = self.nodes.all().iter().any(|node| node.lock().inode.attr.nlink == 0);
         let recorded = self.meta.write(self.now(), |tx| -> Result<_> {
             tx.set_durable_chunk(durable)?;
