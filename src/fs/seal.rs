@@ -1,8 +1,8 @@
 //! Sealing: bytes in memory become chunks, in the background while a file is being written, and
 //! the rest of them when it is saved.
 
-use super::node::{Node, NodeState};
-use super::overlay::{Piece, Source};
+use super::node::{Node, NodeState, Sealing};
+use super::overlay::{Piece, Shown, Source, same_shown};
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::model::{ChunkRef, Extent};
@@ -33,13 +33,13 @@ impl Volume {
         }
         let scattered = bytes >= SCATTERED_BYTES;
         if scattered || long_runs(state).next().is_some() {
-            state.sealing = true;
-            self.workers.submit(Arc::clone(node));
+            state.sealing = self.workers.submit(Arc::clone(node));
         }
     }
 
     /// The work of a worker: seals the long runs of the node. An error is kept for the next who asks.
     pub(super) fn seal_job(&self, node: &Arc<Node>) {
+        let turn = Sealing::taken(node);
         let state = node.lock();
         let mut runs: Vec<Vec<Piece>> = long_runs(&state).take(1).collect();
         let scattered = runs.is_empty();
@@ -49,23 +49,24 @@ impl Volume {
         }
         drop(state);
         let outcome = runs.iter().try_for_each(|run| self.seal_run(node, run, scattered));
-        drop(runs);
+        drop((runs, turn));
         let mut state = node.lock();
-        if let Err(error) = outcome {
-            log::error!("writing inode {} out in the background: {error}", node.ino);
-            state.deferred_error.get_or_insert(error.errno());
+        match outcome {
+            Ok(()) => self.seal_in_background(node, &mut state),
+            // Not again at once: a full disk would be tried for ever, and nobody else got a turn.
+            Err(error) => {
+                log::error!("writing inode {} out in the background: {error}", node.ino);
+                state.deferred_error.get_or_insert(error.errno());
+            }
         }
-        node.sealing_ended(&mut state);
-        self.seal_in_background(node, &mut state);
     }
 
     /// Seals everything that is in memory. Afterwards the overlay can be committed, unless
     /// somebody wrote on.
     pub(super) fn seal_all(&self, node: &Node) -> Result<()> {
+        let _turn = node.begin_sealing();
         loop {
-            let state = node.lock_unsealing();
-            let runs = state.overlay.memory_runs();
-            drop(state);
+            let runs = node.lock().overlay.memory_runs();
             if runs.is_empty() {
                 return Ok(());
             }
@@ -152,22 +153,32 @@ impl Volume {
         if from >= to {
             return Ok(None);
         }
+        let before = node.lock().overlay.resolve(from, to);
         let mut bytes = Vec::with_capacity((to - from) as usize);
         self.read_node(node, from, (to - from) as usize, &mut bytes)?;
-        if bytes.len() as u64 != to - from {
-            return Ok(None); // the file was cut meanwhile
+        Ok(self.lay_loaded(node, from, bytes, &before))
+    }
+
+    /// Lays bytes that were read over where they came from, if that still shows what it showed `before`
+    /// they were read. Nobody commits meanwhile: it is our turn to seal.
+    pub(super) fn lay_loaded(
+        &self,
+        node: &Node,
+        from: u64,
+        bytes: Vec<u8>,
+        before: &[Shown],
+    ) -> Option<Piece> {
+        let to = from + bytes.len() as u64;
+        let mut state = node.lock();
+        let now = state.overlay.resolve(from, to);
+        if state.size() < to || !now.iter().all(Shown::is_at_rest) || !same_shown(before, &now) {
+            return None;
         }
         let source = Source::Memory { buffer: Arc::new(bytes), skip: 0 };
         let piece = Piece { start: from, len: to - from, source };
-        let mut state = node.lock();
-        let untouched = state.size() >= to
-            && state.overlay.overlapping(from, to).all(|other| other.bytes().is_none());
-        if !untouched {
-            return Ok(None);
-        }
         state.overlay.lay(piece.clone());
         self.space.dirty_grew(piece.len);
-        Ok(Some(piece))
+        Some(piece)
     }
 
     fn chunk_max(&self) -> usize {

@@ -4,6 +4,7 @@ use super::node::Node;
 use super::volume::Volume;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
@@ -42,9 +43,15 @@ impl Workers {
         }
     }
 
-    pub(super) fn submit(&self, node: Arc<Node>) {
-        self.shared.queue.lock().jobs.push_back(node);
+    /// Puts a node in the queue; whether somebody will see to it.
+    pub(super) fn submit(&self, node: Arc<Node>) -> bool {
+        let mut queue = self.shared.queue.lock();
+        if queue.stopped {
+            return false;
+        }
+        queue.jobs.push_back(node);
         self.shared.changed.notify_one();
+        true
     }
 
     /// Lets the threads finish what is queued and waits for them.
@@ -62,7 +69,10 @@ impl Workers {
 fn run(volume: &Weak<Volume>, shared: &Shared) {
     while let Some(node) = next(shared) {
         let Some(volume) = volume.upgrade() else { return };
-        volume.seal_job(&node);
+        // Whoever saves the node next meets what made it panic, and is told.
+        if catch_unwind(AssertUnwindSafe(|| volume.seal_job(&node))).is_err() {
+            log::error!("sealing inode {} panicked", node.ino);
+        }
     }
 }
 
