@@ -62,7 +62,10 @@ impl Volume {
             outcome = outcome.and(self.guard_failure(self.save(&node)));
         }
         self.workers.stop();
-        outcome.and(self.sync_commits()).and_then(|()| self.finish())
+        let synced = self.sync_commits();
+        // A handle that outlives us must not write into a store that is marked as stopped in order.
+        let _ = self.failure.set("the drive was stopped".into());
+        outcome.and(synced).and_then(|()| self.finish())
     }
 
     /// Everything is on disk: what the next start must not doubt.
@@ -105,13 +108,11 @@ impl Volume {
         Ok(self.handles.insert(OpenFile { node, how }))
     }
 
-    /// Closes a handle. What it wrote and nobody flushed (a mapping may write after `close`) is saved.
+    /// Closes a handle. What nobody flushed is saved: a mapping may write after `close`, and a file that is
+    /// open for reading only can be cut by its path.
     pub fn release(&self, handle: Handle) -> Result<()> {
         let file = self.handles.remove(handle)?;
-        let outcome = match file.how.write {
-            true => self.guard_failure(self.save(&file.node)),
-            false => Ok(()),
-        };
+        let outcome = self.guard_failure(self.save(&file.node));
         let _tree = self.tree.lock();
         self.release_node(&file.node).and(outcome)
     }

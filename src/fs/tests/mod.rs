@@ -1,6 +1,7 @@
 //! The filesystem in process, without a mount.
 
 mod basics;
+mod races;
 mod saving;
 
 use super::*;
