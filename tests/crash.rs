@@ -1,0 +1,207 @@
+//! The daemon dies by SIGKILL under load, at random moments and at every named failpoint; what was acknowledged must be there.
+
+#![allow(clippy::unwrap_used)] // all of it is test code
+
+mod crash_support;
+
+use crash_support::drive::{Drive, Options, check_clean};
+use crash_support::load::Writer;
+use crash_support::{Rng, Scratch, is_root_or_skip, rounds};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const WRITERS: usize = 4;
+
+#[test]
+fn killed_at_random_moments() {
+    if !is_root_or_skip("killed_at_random_moments") {
+        return;
+    }
+    let mut rng = Rng::announced("killed_at_random_moments");
+    let scratch = Scratch::new("killed");
+    let (store, mountpoint) = (scratch.path("store"), scratch.dir("mnt"));
+    let mut drive = Drive::start(&store, &mountpoint);
+    let mut writers = new_writers(&mountpoint, "writer", &mut rng);
+    let (mut slowest, mut calls) = (Duration::ZERO, 0);
+    for round in 0..rounds(12) {
+        let alive = Duration::from_millis(20 + rng.below(900));
+        drive = kill_under_load(drive, &mut writers, alive);
+        if rng.below(3) == 0 {
+            drive = kill_while_starting(drive, &mut rng);
+        }
+        slowest = slowest.max(drive.started_in);
+        verify_all(&mut writers, &format!("round {round}, killed after {alive:?}"));
+        calls = writers.iter().map(|writer| writer.calls).sum();
+    }
+    drive.stop();
+    check_clean(&store);
+    assert!(calls > 100, "the load did next to nothing: {calls} calls");
+    println!("{calls} acknowledged calls, slowest start after a kill {slowest:?}");
+}
+
+/// Every `failpoint::hit("…")` in the sources must be one that a load reaches, and dying there must lose nothing.
+#[test]
+fn killed_at_every_failpoint() {
+    if !is_root_or_skip("killed_at_every_failpoint") {
+        return;
+    }
+    if !cfg!(feature = "failpoints") {
+        eprintln!("SKIPPED killed_at_every_failpoint: built without the feature failpoints");
+        return;
+    }
+    let mut rng = Rng::announced("killed_at_every_failpoint");
+    let names = failpoints();
+    assert!(!names.is_empty(), "no failpoint in the sources");
+    let mut silent = Vec::new();
+    for name in &names {
+        if !dies_at(name, 1, &mut rng) {
+            silent.push(name);
+            continue;
+        }
+        let later = 2 + rng.below(6);
+        dies_at(name, later, &mut rng);
+    }
+    println!("{} failpoints", names.len());
+    assert!(silent.is_empty(), "no load reached {silent:?}");
+}
+
+/// Whether the daemon died at the `hit`-th pass of the failpoint, with nothing lost. The store was left by a kill
+/// before, so that the steps of recovery are passed too.
+fn dies_at(name: &str, hit: u64, rng: &mut Rng) -> bool {
+    let scratch = Scratch::new("failpoint");
+    let (store, mountpoint) = (scratch.path("store"), scratch.dir("mnt"));
+    let drive = Drive::start(&store, &mountpoint);
+    let mut earlier = new_writers(&mountpoint, "earlier", rng);
+    load_for(&mut earlier, Duration::from_millis(300));
+    drive.kill();
+
+    let options = Options { failpoint: Some(format!("{name}:{hit}")), ..Options::default() };
+    let mut drive = Drive::spawn(&store, &mountpoint, &options);
+    let mut writers = Vec::new();
+    if drive.wait_until_mounted().is_ok() {
+        writers = load_until_death(&mut drive, rng);
+    }
+    let died = drive.ended_by_signal() == Some(libc::SIGKILL);
+    drive.kill();
+
+    let drive = Drive::start(&store, &mountpoint);
+    verify_all(&mut earlier, &format!("before failpoint {name}:{hit}"));
+    verify_all(&mut writers, &format!("failpoint {name}:{hit}"));
+    drive.stop();
+    check_clean(&store);
+    died
+}
+
+/// How long a load may take to reach a failpoint.
+const REACH_WAIT: Duration = Duration::from_secs(10);
+
+/// Works until the daemon dies; when it does not, asks it to end, which passes the failpoints of stopping.
+fn load_until_death(drive: &mut Drive, rng: &mut Rng) -> Vec<Writer> {
+    // The daemon may die while the directories are made.
+    let dir = |n: usize| drive.mountpoint.join(format!("writer-{n}"));
+    let mut writers: Vec<Writer> =
+        (0..WRITERS).map_while(|n| Writer::new(dir(n), rng.fork()).ok()).collect();
+    load_for(&mut writers, REACH_WAIT);
+    if !drive.has_died(Duration::from_millis(200)) {
+        let _ = std::process::Command::new("umount").arg(&drive.mountpoint).status();
+    }
+    drive.has_died(Duration::from_secs(30));
+    writers
+}
+
+fn load_for(writers: &mut [Writer], time: Duration) {
+    let begun = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for writer in writers {
+            scope.spawn(move || writer.work(|| begun.elapsed() > time));
+        }
+    });
+}
+
+/// Names of all failpoints in `src`, found in the text.
+fn failpoints() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                names.extend(failpoints_in(&std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    names
+}
+
+fn failpoints_in(source: &str) -> Vec<String> {
+    let calls = source.split("failpoint::hit(\"").skip(1);
+    calls.filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
+}
+
+fn new_writers(mountpoint: &Path, name: &str, rng: &mut Rng) -> Vec<Writer> {
+    let dir = |n: usize| mountpoint.join(format!("{name}-{n}"));
+    (0..WRITERS).map(|n| Writer::new(dir(n), rng.fork()).unwrap()).collect()
+}
+
+/// Lets all writers work, kills the daemon after `alive`, and starts it again.
+fn kill_under_load(drive: Drive, writers: &mut [Writer], alive: Duration) -> Drive {
+    let (store, mountpoint) = (drive.store.clone(), drive.mountpoint.clone());
+    let killing = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in &mut *writers {
+            let killing = &killing;
+            scope.spawn(move || {
+                let error = writer.work(|| killing.load(Ordering::SeqCst));
+                let expected = error.is_none() || killing.load(Ordering::SeqCst);
+                assert!(expected, "a call failed while the daemon lived: {error:?}");
+            });
+        }
+        std::thread::sleep(alive);
+        killing.store(true, Ordering::SeqCst);
+        drive.kill();
+    });
+    Drive::start(&store, &mountpoint)
+}
+
+/// Kills a recovering daemon a few times before it is let through.
+fn kill_while_starting(drive: Drive, rng: &mut Rng) -> Drive {
+    let (store, mountpoint) = (drive.store.clone(), drive.mountpoint.clone());
+    drive.kill();
+    for _ in 0..3 {
+        let starting = Drive::spawn(&store, &mountpoint, &Options::default());
+        std::thread::sleep(Duration::from_millis(rng.below(60)));
+        starting.kill();
+    }
+    Drive::start(&store, &mountpoint)
+}
+
+fn verify_all(writers: &mut [Writer], when: &str) {
+    let wrong: Vec<String> = writers.iter_mut().flat_map(Writer::verify).collect();
+    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
+}
+
+/// The harness itself: a load whose effects are taken back must not pass.
+#[test]
+fn the_comparison_notices_a_loss() {
+    let scratch = Scratch::new("control");
+    let dir = scratch.path("writer");
+    let mut writer = Writer::new(dir.clone(), Rng::seeded(7)).unwrap();
+    let mut left = 300;
+    let left = std::cell::RefCell::new(&mut left);
+    writer.work(|| {
+        **left.borrow_mut() -= 1;
+        **left.borrow() == 0
+    });
+    assert_eq!(writer.verify(), Vec::<String>::new());
+    let mut paths = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+    let file = paths.find(|path| path.is_file()).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(writer.verify().len(), 1);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(writer.verify().len(), 1);
+}
