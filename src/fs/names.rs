@@ -317,11 +317,16 @@ impl Volume {
             }
             match (mode, target) {
                 (RenameMode::Exchange, None) => Err(Error::NotFound),
+                // Two names of one file: nothing moves.
+                (RenameMode::Replace | RenameMode::Exchange, Some(target))
+                    if target.ino == source.ino =>
+                {
+                    Ok(Vec::new())
+                }
                 (RenameMode::Exchange, Some(target)) => {
                     self.exchange(tx, now, (from, &source), (to, &target))
                 }
                 (RenameMode::NoReplace, Some(_)) => Err(Error::Exists),
-                (RenameMode::Replace, Some(target)) if target.ino == source.ino => Ok(Vec::new()),
                 (_, target) => self.replace(tx, now, (from, &source), (to, target.as_ref())),
             }
         })?;

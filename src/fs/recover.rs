@@ -8,7 +8,7 @@
 //! packs durable before the log.
 
 use super::Result;
-use crate::chunks::PackStore;
+use crate::chunks::{self, PackStore};
 use crate::meta::{Meta, Tx};
 use crate::model::{ChunkId, Moment};
 use crate::sys::{Clock, failpoint};
@@ -53,11 +53,26 @@ fn lost_chunks(meta: &Meta, packs: &PackStore, durable: ChunkId) -> Result<Vec<C
         let Some(last) = batch.last() else { return Ok(lost) };
         after = last.id;
         for chunk in batch {
-            if let Err(error) = packs.verify(&chunk) {
-                log::warn!("chunk {} did not reach the disk: {error}", chunk.hash);
-                lost.push(chunk.id);
+            match packs.verify(&chunk) {
+                Ok(()) => {}
+                Err(error) if is_loss(&error) => {
+                    log::warn!("chunk {} did not reach the disk: {error}", chunk.hash);
+                    lost.push(chunk.id);
+                }
+                // The chunk may well be there: nothing must be undone for that.
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Whether the error says that the disk doesn't have the chunk, and not that we could not ask it (for
+/// want of descriptors, memory or permission).
+fn is_loss(error: &chunks::Error) -> bool {
+    match error {
+        chunks::Error::Damaged { .. } => true,
+        chunks::Error::Io { source, .. } => source.raw_os_error() == Some(libc::EIO),
+        _ => false,
     }
 }
 

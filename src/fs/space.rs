@@ -12,7 +12,7 @@ const RESERVE_FILE: &str = "reserve";
 /// The reserve takes at most this part of the disk.
 const RESERVE_PART_OF_DISK: u64 = 16;
 /// Room that is left for the metadata's log when data is accepted.
-const LOG_ROOM_BYTES: u64 = 2 << 20;
+pub(super) const LOG_ROOM_BYTES: u64 = 2 << 20;
 /// The disk is asked again after so many accepted bytes, or always when it is nearly full.
 const REFRESH_BYTES: u64 = 1 << 20;
 const NEARLY_FULL_BYTES: u64 = 256 << 20;
@@ -120,6 +120,14 @@ impl Space {
         }
     }
 
+    /// Gives the reserve back where less than `bytes` are left: opening a store writes a little, and one
+    /// that can't be opened can't be emptied.
+    pub(super) fn make_room(&self, bytes: u64) {
+        if self.available() < bytes {
+            self.release_reserve();
+        }
+    }
+
     /// Gives the reserve back to the disk; whether there was any.
     pub(super) fn release_reserve(&self) -> bool {
         let path = self.store.join(RESERVE_FILE);
@@ -129,5 +137,24 @@ impl Space {
             log::warn!("the disk under {} is full: using the reserve", self.store.display());
         }
         released
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_held_and_given_up_when_room_is_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(dir.path(), 64 << 10);
+        let held = || std::fs::metadata(dir.path().join(RESERVE_FILE)).map_or(0, |file| file.len());
+        space.hold_reserve();
+        assert_eq!(held(), 64 << 10);
+        space.make_room(1);
+        assert_eq!(held(), 64 << 10);
+        space.make_room(u64::MAX);
+        assert_eq!(held(), 0);
+        assert!(!space.release_reserve());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ingest::Ingest;
 use super::options::VolumeOptions;
-use super::space::Space;
+use super::space::{LOG_ROOM_BYTES, Space};
 use super::volume::Volume;
 use super::{Error, recover};
 use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackStore};
@@ -278,6 +278,10 @@ impl Volume {
     ) -> Result<Arc<Volume>, StoreError> {
         let (id, chunk_params) = read_header(path)?;
         let lock = lock(path)?;
+        let space = Space::new(path, options.reserve_bytes);
+        if !options.read_only {
+            space.make_room(2 * LOG_ROOM_BYTES);
+        }
         let meta = Meta::open(&path.join(META_FILE)).map_err(|error| match error {
             meta::Error::Newer { found, known } => {
                 StoreError::Newer { path: path.to_owned(), found, known }
@@ -299,7 +303,7 @@ impl Volume {
         }
         let volume = Arc::new(Volume {
             store: path.to_owned(),
-            space: Space::new(path, options.reserve_bytes),
+            space,
             clock,
             meta,
             ingest: Ingest::new(packs),

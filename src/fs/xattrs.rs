@@ -1,5 +1,6 @@
 //! Extended attributes.
 
+use super::node::same_slot;
 use super::types::{Caller, XattrMode};
 use super::volume::Volume;
 use super::{Error, Result};
@@ -78,7 +79,16 @@ impl Volume {
             let mut after = state.as_ref().map_or(committed, |state| state.inode);
             work(tx, &mut after)?;
             after.attr.ctime = now;
-            tx.touch_inode(&after.attr)?;
+            // An ACL may change the mode, which is a state of its own.
+            let slot_nanos = self.options.coalesce.as_nanos() as i64;
+            if after.attr.mode == committed.attr.mode
+                || same_slot(committed.since, tx.moment, slot_nanos)
+            {
+                tx.touch_inode(&after.attr)?;
+            } else {
+                tx.change_inode(&after.attr)?;
+                after.since = tx.moment;
+            }
             Ok(after)
         })?;
         if let Some(state) = &mut state {

@@ -51,10 +51,11 @@ impl Tx<'_> {
                 self.db.execute(&sql, [to.0])?;
             }
         }
-        // A first content is written over the empty file without a trace: take it off again.
+        // A first content is written over the empty file without a trace: take it off again. The
+        // empty file was as old as its row.
         self.db.execute(
-            "UPDATE inode SET size = 0, allocated = 0, content_since = since \
-             WHERE content_since > ?1",
+            "UPDATE inode SET size = 0, allocated = 0, content_since = since, mtime = since, \
+             ctime = since WHERE content_since > ?1",
             [to.0],
         )?;
         self.recount_links()

@@ -2,6 +2,7 @@
 
 mod basics;
 mod races;
+mod rewind;
 mod saving;
 
 use super::*;
@@ -35,11 +36,15 @@ fn options() -> VolumeOptions {
 
 impl Drive {
     fn new() -> Drive {
+        Drive::with(options())
+    }
+
+    fn with(options: VolumeOptions) -> Drive {
         let dir = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp(1_790_000_000_000_000_000)));
         let store = dir.path().join("store");
         create_store(&store, &CreateOptions::default(), &*clock).unwrap();
-        let volume = Volume::open_store(&store, options(), clock.clone()).unwrap();
+        let volume = Volume::open_store(&store, options, clock.clone()).unwrap();
         Drive { dir, clock, volume }
     }
 
