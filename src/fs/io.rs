@@ -127,7 +127,7 @@ impl Volume {
         self.space.dirty_changed(before, state.overlay.memory_bytes());
         state.inode.attr.size = state.size().max(end);
         self.stamp(&mut state);
-        self.seal_in_background(node, &mut state);
+        self.seal_in_background(node, &mut state, offset);
         Ok(())
     }
 

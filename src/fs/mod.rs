@@ -12,6 +12,7 @@ mod node;
 mod options;
 mod overlay;
 mod recover;
+mod recut;
 mod seal;
 mod space;
 mod status;

@@ -80,7 +80,7 @@ impl Piece {
     }
 
     /// The extent that this piece becomes; holes and unsealed bytes become none.
-    fn extent(&self) -> Option<Extent> {
+    pub(super) fn extent(&self) -> Option<Extent> {
         match &self.source {
             Source::Chunk { chunk, skip } => Some(Extent {
                 start: self.start,
@@ -320,6 +320,51 @@ impl Overlay {
             }
         }
         runs
+    }
+
+    /// How many bytes in memory lie side by side around `at`, counted up to about `enough`.
+    pub(super) fn run_bytes_around(&self, at: u64, enough: u64) -> u64 {
+        let Some((_, middle)) = self.pieces.range(..=at).next_back() else { return 0 };
+        if middle.bytes().is_none() || middle.end() <= at {
+            return 0;
+        }
+        let (mut from, mut to) = (middle.start, middle.end());
+        for (_, piece) in self.pieces.range(..from).rev() {
+            if piece.bytes().is_none() || piece.end() != from || to - from >= enough {
+                break;
+            }
+            from = piece.start;
+        }
+        for (start, piece) in self.pieces.range(to..) {
+            if piece.bytes().is_none() || *start != to || to - from >= enough {
+                break;
+            }
+            to = piece.end();
+        }
+        to - from
+    }
+
+    /// The first run of at least `least` bytes in memory: its first pieces, up to about `most` bytes.
+    pub(super) fn long_run(&self, least: u64, most: u64) -> Option<Vec<Piece>> {
+        let mut start = 0;
+        let mut end = u64::MAX;
+        for piece in self.pieces.values().filter(|piece| piece.bytes().is_some()) {
+            if piece.start != end {
+                start = piece.start;
+            }
+            end = piece.end();
+            if end - start >= least {
+                let pieces = self.overlapping(start, start.saturating_add(most));
+                let mut at = start;
+                let run = pieces.take_while(|piece| {
+                    let follows = piece.bytes().is_some() && piece.start == at;
+                    at = piece.end();
+                    follows
+                });
+                return Some(run.cloned().collect());
+            }
+        }
+        None
     }
 
     /// The chunks that the pieces name.

@@ -3,6 +3,7 @@
 
 use super::node::{Node, NodeState, Sealing};
 use super::overlay::{Piece, Shown, Source, same_shown};
+use super::recut::{Range, Shape, neighbours};
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::model::{ChunkRef, Extent};
@@ -14,45 +15,38 @@ pub(super) const SEAL_AFTER_BYTES: u64 = 4 << 20;
 const BACKGROUND_RUN_BYTES: u64 = 1 << 20;
 /// Scattered writes are sealed in the background, as they are, from this much on.
 const SCATTERED_BYTES: u64 = 32 << 20;
-/// A write that replaces at least one part in so many of the chunks it touches makes them be cut
-/// anew; a smaller one becomes a chunk of its own.
-const RECUT_PART: u64 = 4;
-/// What is appended is cut together with the tail of the file before it, where that tail is smaller than a
-/// chunk should be and no more than so many times as long: a log that grows by lines gets
-/// chunks of some KiB, at a bounded cost for each line.
-const APPEND_PART: u64 = 32;
 /// A worker takes this much of a run at a time, so that memory is given back in steps.
 const JOB_BYTES: u64 = 8 << 20;
+/// Runs with no more than this between them are looked at together.
+const CLUSTER_GAP_BYTES: u64 = 1 << 20;
 
 impl Volume {
-    /// Sets a worker to sealing the node when enough has gathered.
-    pub(super) fn seal_in_background(&self, node: &Arc<Node>, state: &mut NodeState) {
+    /// Sets a worker to sealing the node when enough has gathered where `at` was just written.
+    pub(super) fn seal_in_background(&self, node: &Arc<Node>, state: &mut NodeState, at: u64) {
         let bytes = state.overlay.memory_bytes();
         if bytes < SEAL_AFTER_BYTES || state.sealing {
             return;
         }
-        let scattered = bytes >= SCATTERED_BYTES;
-        if scattered || long_runs(state).next().is_some() {
+        let run = state.overlay.run_bytes_around(at, BACKGROUND_RUN_BYTES);
+        if bytes >= SCATTERED_BYTES || run >= BACKGROUND_RUN_BYTES {
             state.sealing = self.workers.submit(Arc::clone(node));
         }
     }
 
-    /// The work of a worker: seals the long runs of the node. An error is kept for the next who asks.
+    /// The work of a worker: seals a long run of the node, or everything where there is none. An error is
+    /// kept for the next who asks.
     pub(super) fn seal_job(&self, node: &Arc<Node>) {
         let turn = Sealing::taken(node);
         let state = node.lock();
-        let mut runs: Vec<Vec<Piece>> = long_runs(&state).take(1).collect();
-        let scattered = runs.is_empty();
-        match runs.first_mut() {
-            Some(run) => shorten(run, JOB_BYTES),
-            None => runs = state.overlay.memory_runs(),
-        }
+        let long = state.overlay.long_run(BACKGROUND_RUN_BYTES, JOB_BYTES);
+        let scattered = long.is_none();
+        let runs = long.map_or_else(|| state.overlay.memory_runs(), |run| vec![run]);
         drop(state);
         let outcome = runs.iter().try_for_each(|run| self.seal_run(node, run, scattered));
         drop((runs, turn));
         let mut state = node.lock();
         match outcome {
-            Ok(()) => self.seal_in_background(node, &mut state),
+            Ok(()) => self.seal_more(node, &mut state),
             // Not again at once: a full disk would be tried for ever, and nobody else got a turn.
             Err(error) => {
                 log::error!("writing inode {} out in the background: {error}", node.ino);
@@ -61,20 +55,27 @@ impl Volume {
         }
     }
 
+    /// Goes on where a writer was faster than the worker.
+    fn seal_more(&self, node: &Arc<Node>, state: &mut NodeState) {
+        let enough = state.overlay.memory_bytes() >= SEAL_AFTER_BYTES && !state.sealing;
+        if enough && state.overlay.long_run(BACKGROUND_RUN_BYTES, JOB_BYTES).is_some() {
+            state.sealing = self.workers.submit(Arc::clone(node));
+        }
+    }
+
     /// Seals everything that is in memory. Afterwards the overlay can be committed, unless
     /// somebody wrote on.
     pub(super) fn seal_all(&self, node: &Node) -> Result<()> {
         let _turn = node.begin_sealing();
         loop {
-            let runs = node.lock().overlay.memory_runs();
+            let mut runs = node.lock().overlay.memory_runs();
             if runs.is_empty() {
                 return Ok(());
             }
-            for run in runs {
-                // What lies beside may be damaged: then it stays as it is, and the run too.
-                let run = self.widen(node, &run).unwrap_or(run);
-                self.seal_run(node, &run, true)?;
+            if self.load_neighbours(node, &runs)? {
+                runs = node.lock().overlay.memory_runs();
             }
+            runs.iter().try_for_each(|run| self.seal_run(node, run, true))?;
         }
     }
 
@@ -101,51 +102,36 @@ impl Volume {
         self.space.dirty_shrank(before - after);
     }
 
-    /// Takes in what lies beside a run in the chunks that it cuts into, where the run is a large
-    /// part of them, or where it goes on from a tail that is smaller than a chunk should be.
-    fn widen(&self, node: &Node, run: &[Piece]) -> Result<Vec<Piece>> {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
-        let (from, to) = (first.start, last.end());
-        let size = node.lock().size();
-        let mut part = RECUT_PART;
-        let left = match self.extent_around(node, from.saturating_sub(1), from)? {
-            Some(extent) if extent.end() > from => extent.start,
-            Some(tail) if to >= size && tail.len < u64::from(self.chunk_params.min()) => {
-                part = APPEND_PART;
-                tail.start
+    /// Brings into memory what is cut anew together with the runs; whether there was anything.
+    fn load_neighbours(&self, node: &Node, runs: &[Vec<Piece>]) -> Result<bool> {
+        let ranges: Vec<Range> =
+            runs.iter().filter_map(|run| Some((run.first()?.start, run.last()?.end()))).collect();
+        let mut loaded = false;
+        for cluster in ranges.chunk_by(|a, b| b.0 - a.1 <= CLUSTER_GAP_BYTES) {
+            let (extents, size) = self.extents_around(node, cluster)?;
+            let shape = Shape { size, chunk_min: u64::from(self.chunk_params.min()) };
+            for (from, to) in neighbours(cluster, &extents, &shape) {
+                // What lies there may be damaged: then it stays as it is.
+                loaded |= self.load_piece(node, from, to).is_ok_and(|piece| piece.is_some());
             }
-            _ => from,
-        };
-        let right = match self.extent_around(node, to, to + 1)? {
-            Some(extent) if extent.start < to => extent.end().min(size).max(to),
-            _ => to,
-        };
-        if (to - from) * part < right - left {
-            return Ok(run.to_vec());
         }
-        let mut wide = Vec::with_capacity(run.len() + 2);
-        wide.extend(self.load_piece(node, left, from)?);
-        wide.extend_from_slice(run);
-        wide.extend(self.load_piece(node, to, right)?);
-        Ok(wide)
+        Ok(loaded)
     }
 
-    /// The extent that shows at `[at, to)`, whole, be it committed or not.
-    fn extent_around(&self, node: &Node, at: u64, to: u64) -> Result<Option<Extent>> {
+    /// The extents below and beside the ranges, committed or not, sorted; and the file's size.
+    fn extents_around(&self, node: &Node, ranges: &[Range]) -> Result<(Vec<Extent>, u64)> {
         let state = node.lock();
-        let overlaid = state.overlay.overlapping(at, to).next().cloned();
-        if let Some(Piece { start, len, source }) = overlaid {
-            return Ok(match source {
-                Source::Chunk { chunk, skip } => {
-                    let content = crate::model::Content { chunk: chunk.id, skip };
-                    Some(Extent { start, len, content })
-                }
-                Source::Memory { .. } | Source::Hole => None,
-            });
-        }
+        let from = ranges.first().map_or(0, |range| range.0.saturating_sub(1));
+        let to = ranges.last().map_or(0, |range| range.1 + 1);
         let base_end = state.overlay.base_end();
-        let extents = self.meta.read(|view| view.extents(node.ino, at, to))?;
-        Ok(extents.first().and_then(|extent| extent.clip(0, base_end)))
+        let mut extents = Vec::new();
+        if state.inode.attr.allocated > 0 && from < base_end {
+            let found = self.meta.read(|view| view.extents(node.ino, from, to.min(base_end)))?;
+            extents.extend(found.iter().filter_map(|extent| extent.clip(0, base_end)));
+        }
+        extents.extend(state.overlay.overlapping(from, to).filter_map(Piece::extent));
+        extents.sort_by_key(|extent| extent.start);
+        Ok((extents, state.size()))
     }
 
     /// Brings `[from, to)` into memory and lays it over the file, unless somebody wrote there.
@@ -154,6 +140,11 @@ impl Volume {
             return Ok(None);
         }
         let before = node.lock().overlay.resolve(from, to);
+        let is_hole =
+            |shown: &Shown| matches!(shown, Shown::Piece(Piece { source: Source::Hole, .. }));
+        if before.iter().any(is_hole) {
+            return Ok(None); // punched since: it must stay a hole
+        }
         let mut bytes = Vec::with_capacity((to - from) as usize);
         self.read_node(node, from, (to - from) as usize, &mut bytes)?;
         Ok(self.lay_loaded(node, from, bytes, &before))
@@ -184,22 +175,6 @@ impl Volume {
     fn chunk_max(&self) -> usize {
         self.chunk_params.max() as usize
     }
-}
-
-fn long_runs(state: &NodeState) -> impl Iterator<Item = Vec<Piece>> {
-    let runs = state.overlay.memory_runs().into_iter();
-    runs.filter(|run| run.iter().map(|piece| piece.len).sum::<u64>() >= BACKGROUND_RUN_BYTES)
-}
-
-/// Keeps the first pieces of a run, up to `bytes_max` but at least one.
-fn shorten(run: &mut Vec<Piece>, bytes_max: u64) {
-    let mut bytes = 0;
-    let keep = run.iter().take_while(|piece| {
-        bytes += piece.len;
-        bytes <= bytes_max
-    });
-    let keep = keep.count().max(1);
-    run.truncate(keep);
 }
 
 /// Walks along adjacent pieces and shows up to a chunk's largest size ahead, copying only where a chunk

@@ -62,18 +62,11 @@ impl View<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The first extent that ends after `from`, if there is one: for `SEEK_DATA`.
-    pub fn next_extent(&self, ino: Ino, from: u64) -> Result<Option<Extent>> {
-        Ok(self.extents_limited(ino, from, 1)?.pop())
-    }
-
     /// Up to `limit` extents that end after `from`.
     pub fn extents_limited(&self, ino: Ino, from: u64, limit: usize) -> Result<Vec<Extent>> {
-        let sql = concat!(
-            "SELECT start, len, chunk, skip FROM extent WHERE ino = ?1 AND start >= \
+        let sql = "SELECT start, len, chunk, skip FROM extent WHERE ino = ?1 AND start >= \
              coalesce((SELECT max(start) FROM extent WHERE ino = ?1 AND start <= ?2), ?2) \
-             AND start + len > ?2 ORDER BY start LIMIT ?3"
-        );
+             AND start + len > ?2 ORDER BY start LIMIT ?3";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map((ino.0, offset(from), limit), extent_from_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
