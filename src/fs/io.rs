@@ -42,9 +42,9 @@ impl Volume {
         into: &mut Vec<u8>,
     ) -> Result<()> {
         let begin = into.len();
-        let parts = self.resolve(node, offset, len, into)?;
-        let outcome =
-            parts.into_iter().try_for_each(|part| self.fill(node, part, &mut into[begin..]));
+        let outcome = self.resolve(node, offset, len, into).and_then(|parts| {
+            parts.into_iter().try_for_each(|part| self.fill(node, part, &mut into[begin..]))
+        });
         if outcome.is_err() {
             into.truncate(begin);
         }

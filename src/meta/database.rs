@@ -3,6 +3,7 @@
 use super::counters::Counters;
 use super::{Error, Result, schema};
 use crate::model::{ChunkId, Ino, Moment, Timestamp};
+use crate::sys;
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -59,7 +60,7 @@ impl Meta {
         // The first write makes sure that the log exists.
         writer.execute("UPDATE counter SET clean = clean", [])?;
         let log_path = log_path(path);
-        let log = File::open(&log_path).map_err(|source| Error::Io { path: log_path, source })?;
+        let log = open_log(&log_path).map_err(|source| Error::Io { path: log_path, source })?;
         Ok(Meta {
             path: path.to_owned(),
             counters,
@@ -79,6 +80,7 @@ impl Meta {
     ) -> std::result::Result<T, E> {
         let db = self.writer.lock();
         run(&db, "BEGIN IMMEDIATE").map_err(E::from)?;
+        let _ends = EndOnPanic { db: &db, counters: &self.counters };
         let moment = self.counters.next_moment(now);
         let tx = Tx { view: View { db: &db, meta: self }, moment };
         let outcome = work(&tx).and_then(|value| {
@@ -86,9 +88,12 @@ impl Meta {
             run(&db, "COMMIT")?;
             Ok(value)
         });
-        if outcome.is_err() && !db.is_autocommit() {
+        if outcome.is_err() {
+            // Also where SQLite rolled back by itself, as it may when the disk is full.
             self.counters.distrust_ceilings();
-            run(&db, "ROLLBACK").map_err(E::from)?;
+            if !db.is_autocommit() {
+                run(&db, "ROLLBACK").map_err(E::from)?;
+            }
         }
         outcome
     }
@@ -208,6 +213,23 @@ impl Meta {
     }
 }
 
+/// Rolls a transaction back that a panic left open, or nothing could be written any more.
+struct EndOnPanic<'a> {
+    db: &'a Connection,
+    counters: &'a Counters,
+}
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if !self.db.is_autocommit() {
+            self.counters.distrust_ceilings();
+            if let Err(error) = run(self.db, "ROLLBACK") {
+                log::error!("the metadata's transaction can't be rolled back: {error}");
+            }
+        }
+    }
+}
+
 /// What can be asked of the metadata. The queries are in the files of the tables.
 pub struct View<'a> {
     pub(super) db: &'a Connection,
@@ -221,6 +243,15 @@ pub struct Tx<'a> {
     pub moment: Moment,
 }
 
+#[cfg(test)]
+impl Tx<'_> {
+    /// Stores the counters as a commit does, and undoes everything as a failing commit may.
+    pub(crate) fn keep_counters_and_undo(&self) -> Result<()> {
+        self.meta.counters.keep_below_ceiling(self.db)?;
+        run(self.db, "ROLLBACK")
+    }
+}
+
 impl<'a> Deref for Tx<'a> {
     type Target = View<'a>;
 
@@ -232,6 +263,14 @@ impl<'a> Deref for Tx<'a> {
 fn run(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+/// Opens the log and makes its name durable: SQLite leaves that to its own syncs, which we don't use.
+fn open_log(path: &Path) -> std::io::Result<File> {
+    let log = File::open(path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sys::sync_dir(directory.unwrap_or(Path::new(".")))?;
+    Ok(log)
 }
 
 fn log_path(path: &Path) -> PathBuf {

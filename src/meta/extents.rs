@@ -1,9 +1,10 @@
 //! Extents: which bytes of a file come from which chunk.
 
 use super::chunks::chunk_from_row;
-use super::{Result, Tx, View};
+use super::{Error, Result, Tx, View};
 use crate::model::{ChunkId, ChunkRef, Content, Extent, Ino, Splice};
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 fn extent_from_row(row: &Row<'_>) -> rusqlite::Result<Extent> {
     Ok(Extent {
@@ -53,13 +54,23 @@ impl View<'_> {
         let sql = overlapping!(
             "extent.start, extent.len, extent.chunk, extent.skip, \
              chunk.id, chunk.hash, chunk.pack, chunk.offset, chunk.stored_len, chunk.plain_len",
-            "JOIN chunk ON chunk.id = extent.chunk"
+            "LEFT JOIN chunk ON chunk.id = extent.chunk"
         );
         let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map((ino.0, offset(from), offset(to)), |row| {
-            Ok((extent_from_row(row)?, chunk_from_row(row, 4)?))
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut rows = statement.query((ino.0, offset(from), offset(to)))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let extent = extent_from_row(row)?;
+            // Left out, it would be read as zeros.
+            if row.get_ref(4)? == ValueRef::Null {
+                let chunk = extent.content.chunk;
+                return Err(Error::Damaged(format!(
+                    "inode {ino} names chunk {chunk:?}, which is gone"
+                )));
+            }
+            found.push((extent, chunk_from_row(row, 4)?));
+        }
+        Ok(found)
     }
 
     /// Up to `limit` extents that end after `from`.

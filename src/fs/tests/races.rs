@@ -194,3 +194,50 @@ fn many_threads_on_one_file_and_the_timer_agree_on_what_it_holds() {
     let drive = drive.crash();
     assert!(drive.load(Ino::ROOT, "f") == expected);
 }
+
+#[test]
+fn a_panic_in_a_transaction_undoes_it_and_no_more() {
+    let drive = Drive::new();
+    let meta = &drive.volume.meta;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        meta.write(Timestamp(0), |tx| -> Result<()> {
+            tx.end_inode(Ino::ROOT)?;
+            panic!("as a bug may");
+        })
+    }));
+    assert!(panicked.is_err());
+    assert!(meta.read(|view| view.inode(Ino::ROOT)).unwrap().is_some());
+    drive.save(Ino::ROOT, "f", b"goes on");
+    assert_eq!(drive.crash().load(Ino::ROOT, "f"), b"goes on");
+}
+
+#[test]
+fn an_extent_without_its_chunk_is_an_error_and_no_zeros() {
+    let drive = Drive::new();
+    let attr = drive.save(Ino::ROOT, "f", b"content");
+    let meta = &drive.volume.meta;
+    let found = meta.read(|view| view.extents_and_chunks(attr.ino, 0, 10)).unwrap();
+    meta.write(Timestamp(0), |tx| tx.remove_chunk(found[0].1.id)).unwrap();
+    let (_, handle) = drive.reopened("f");
+    let mut content = Vec::new();
+    let outcome = drive.volume.read(handle, 0, 10, &mut content);
+    assert_eq!((outcome.map_err(|error| error.errno()), content), (Err(libc::EIO), vec![]));
+}
+
+#[test]
+fn numbers_are_not_handed_out_twice_after_a_commit_that_undid_itself() {
+    let drive = Drive::new();
+    let first = drive.save(Ino::ROOT, "f", b"1");
+    drive.clock.advance(Duration::from_secs(60));
+    // What SQLite does by itself when the disk is full at the worst time.
+    let undone = drive.volume.meta.write(drive.volume.now(), |tx| -> Result<()> {
+        tx.keep_counters_and_undo().unwrap();
+        Err(Error::NoSpace)
+    });
+    assert!(undone.is_err());
+    drive.save(Ino::ROOT, "g", b"2");
+    let last = drive.volume.meta.last_moment();
+    let drive = drive.crash();
+    assert!(drive.volume.meta.last_moment() >= last);
+    assert!(drive.save(Ino::ROOT, "h", b"3").ino > first.ino);
+}
