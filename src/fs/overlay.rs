@@ -11,6 +11,8 @@ use std::sync::Arc;
 const BUFFER_BYTES: usize = 4 << 20;
 /// A first buffer is no larger than this: most files are small.
 const SMALL_BUFFER_BYTES: usize = 64 << 10;
+/// What shows less than one part in so many of a buffer gets one of its own.
+const SLIM_PART: usize = 8;
 
 /// What a range shows.
 #[derive(Clone, Debug)]
@@ -77,6 +79,19 @@ impl Piece {
         let start = self.start.max(from);
         let end = self.end().min(to);
         Piece { start, len: end - start, source: self.source.advance(start - self.start) }
+    }
+
+    /// The same bytes, in a buffer of their own where they are a small part of a large one.
+    fn slim(self) -> Piece {
+        match (self.bytes(), &self.source) {
+            (Some(bytes), Source::Memory { buffer, .. })
+                if bytes.len() * SLIM_PART < buffer.capacity() =>
+            {
+                let buffer = Arc::new(bytes.to_vec());
+                Piece { source: Source::Memory { buffer, skip: 0 }, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The extent that this piece becomes; holes and unsealed bytes become none.
@@ -261,7 +276,9 @@ impl Overlay {
                 .collect();
             for piece in still_there {
                 let skip = (piece.start - start) as u32;
-                self.lay(Piece { source: Source::Chunk { chunk, skip }, ..piece });
+                // What is left may be sealed next, and is known by its buffer.
+                self.carve_as(piece.start, piece.end(), |rest| rest);
+                self.insert(Piece { source: Source::Chunk { chunk, skip }, ..piece });
             }
         }
     }
@@ -275,7 +292,7 @@ impl Overlay {
             .filter(|(_, piece)| piece.end() > from)
             .map(|(start, _)| *start);
         let begin = first.unwrap_or(from);
-        let range = if begin < to { begin..to } else { 0..0 };
+        let range = if from < to { begin..to } else { 0..0 };
         self.pieces.range(range).map(|(_, piece)| piece)
     }
 
@@ -367,6 +384,13 @@ impl Overlay {
         None
     }
 
+    /// Lets go of buffers of which little is left: after sealing.
+    pub(super) fn slim(&mut self) {
+        for piece in self.pieces.values_mut() {
+            *piece = piece.clone().slim();
+        }
+    }
+
     /// The chunks that the pieces name.
     pub(super) fn chunks(&self) -> impl Iterator<Item = &ChunkRef> {
         self.pieces.values().filter_map(|piece| match &piece.source {
@@ -410,8 +434,13 @@ impl Overlay {
         debug_assert!(old.is_none(), "pieces don't overlap");
     }
 
-    /// Takes everything out of the range, cutting the pieces that reach beyond it.
+    /// Takes everything out of the range, cutting the pieces that reach beyond it. What is left of them
+    /// lets go of buffers that are much larger, or memory would not be bounded by what is counted.
     fn carve(&mut self, from: u64, to: u64) {
+        self.carve_as(from, to, Piece::slim);
+    }
+
+    fn carve_as(&mut self, from: u64, to: u64, keep: fn(Piece) -> Piece) {
         let touched: Vec<u64> = self.overlapping(from, to).map(|piece| piece.start).collect();
         for start in touched {
             let piece = self.pieces.remove(&start).expect("it was just found");
@@ -420,11 +449,14 @@ impl Overlay {
                 self.memory_bytes -= inside;
             }
             if piece.start < from {
-                self.insert(piece.clip(piece.start, from));
+                self.insert(keep(piece.clip(piece.start, from)));
             }
             if piece.end() > to {
-                self.insert(piece.clip(to, piece.end()));
+                self.insert(keep(piece.clip(to, piece.end())));
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

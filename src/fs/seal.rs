@@ -45,6 +45,7 @@ impl Volume {
         let outcome = runs.iter().try_for_each(|run| self.seal_run(node, run, scattered));
         drop((runs, turn));
         let mut state = node.lock();
+        state.overlay.slim();
         match outcome {
             Ok(()) => self.seal_more(node, &mut state),
             // Not again at once: a full disk would be tried for ever, and nobody else got a turn.
