@@ -8,6 +8,9 @@ use crate::meta::Tx;
 use crate::model::{ChunkHash, Extent, Ino, splice};
 use crate::sys::failpoint;
 
+/// A save seals what was written meanwhile so many times before it holds writers back.
+const ROUNDS_MAX: u32 = 3;
+
 impl Volume {
     /// Saves the node: when this returned, a killed daemon loses nothing of it.
     pub(super) fn save(&self, node: &Node) -> Result<()> {
@@ -20,13 +23,20 @@ impl Volume {
                 return Ok(());
             }
         }
+        let mut _held = None;
+        let mut round = 0;
         loop {
+            // A writer that is faster than we are would keep us here, and all other files unsaved.
+            if round == ROUNDS_MAX {
+                _held = Some(node.hold_writers());
+            }
             self.seal_all(node)?;
             let mut state = node.lock_unsealing();
             // Somebody may have written since the last byte was sealed.
             if state.overlay.memory_bytes() == 0 {
                 return self.commit(node.ino, &mut state);
             }
+            round += 1;
         }
     }
 

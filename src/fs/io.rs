@@ -115,7 +115,7 @@ impl Volume {
         }
         self.space.reserve(len)?;
         self.wait_for_room(node);
-        let mut state = node.lock();
+        let mut state = node.lock_for_writing();
         if let Some(errno) = state.deferred_error.take() {
             return Err(deferred(errno));
         }

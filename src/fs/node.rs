@@ -23,6 +23,8 @@ pub(super) struct NodeState {
     pub(super) atime_changed: bool,
     /// Somebody seals a part of the overlay, or a worker is about to: see [`Sealing`].
     pub(super) sealing: bool,
+    /// So many wait for writers to pause: see [`Node::hold_writers`].
+    writers_held: u32,
     /// Set when the whole content was thrown away to be written anew, at the time given: until it is
     /// saved by close or fsync, the store keeps the old one.
     pub(super) rewriting_since: Option<Timestamp>,
@@ -61,7 +63,7 @@ pub(super) struct Node {
     pub(super) kind: FileKind,
     /// Held for moments only: never while chunks are read or sealed.
     state: Mutex<NodeState>,
-    /// Told when `sealing` ends.
+    /// Told when `sealing` ends, and when writers are let go.
     sealed: Condvar,
 }
 
@@ -76,6 +78,7 @@ impl Node {
                 dirty_attr: false,
                 atime_changed: false,
                 sealing: false,
+                writers_held: 0,
                 rewriting_since: None,
                 deferred_error: None,
             }),
@@ -96,10 +99,35 @@ impl Node {
         state
     }
 
+    /// For those who bring new bytes: waits while writers are held.
+    pub(super) fn lock_for_writing(&self) -> MutexGuard<'_, NodeState> {
+        let mut state = self.state.lock();
+        while state.writers_held > 0 {
+            self.sealed.wait(&mut state);
+        }
+        state
+    }
+
+    /// Makes writers wait until the result is dropped.
+    pub(super) fn hold_writers(&self) -> WritersHeld<'_> {
+        self.lock().writers_held += 1;
+        WritersHeld(self)
+    }
+
     /// Takes the turn to seal, as soon as nobody else has it.
     pub(super) fn begin_sealing(&self) -> Sealing<'_> {
         self.lock_unsealing().sealing = true;
         Sealing(self)
+    }
+}
+
+/// While it lives, nothing is written to the node.
+pub(super) struct WritersHeld<'a>(&'a Node);
+
+impl Drop for WritersHeld<'_> {
+    fn drop(&mut self) {
+        self.0.lock().writers_held -= 1;
+        self.0.sealed.notify_all();
     }
 }
 

@@ -64,20 +64,15 @@ impl Volume {
         }
     }
 
-    /// Seals everything that is in memory. Afterwards the overlay can be committed, unless
+    /// Seals everything that is in memory now. Afterwards the overlay can be committed, unless
     /// somebody wrote on.
     pub(super) fn seal_all(&self, node: &Node) -> Result<()> {
         let _turn = node.begin_sealing();
-        loop {
-            let mut runs = node.lock().overlay.memory_runs();
-            if runs.is_empty() {
-                return Ok(());
-            }
-            if self.load_neighbours(node, &runs)? {
-                runs = node.lock().overlay.memory_runs();
-            }
-            runs.iter().try_for_each(|run| self.seal_run(node, run, true))?;
+        let mut runs = node.lock().overlay.memory_runs();
+        if self.load_neighbours(node, &runs)? {
+            runs = node.lock().overlay.memory_runs();
         }
+        runs.iter().try_for_each(|run| self.seal_run(node, run, true))
     }
 
     /// Cuts a run of adjacent pieces into chunks, stores them, and puts them in the pieces' place. Without

@@ -241,3 +241,27 @@ fn numbers_are_not_handed_out_twice_after_a_commit_that_undid_itself() {
     assert!(drive.volume.meta.last_moment() >= last);
     assert!(drive.save(Ino::ROOT, "h", b"3").ino > first.ino);
 }
+
+#[test]
+fn a_file_can_be_saved_while_it_is_written_without_end() {
+    let drive = Drive::new();
+    let (_, handle) = drive.create(Ino::ROOT, "f");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let block = noise(9, 1 << 20);
+            let offsets = (0..64).cycle().map(|number| number << 20);
+            for offset in offsets.take_while(|_| !stop.load(relaxed)) {
+                drive.volume.write(handle, offset, &block).unwrap();
+            }
+        });
+        // Returns although the writer doesn't stop before it did.
+        for _ in 0..3 {
+            drive.volume.sync_all().unwrap();
+        }
+        stop.store(true, relaxed);
+    });
+    drive.volume.flush(handle).unwrap();
+    assert_eq!(drive.volume.space.dirty_bytes(), 0);
+}
