@@ -68,6 +68,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look whether everything in a store is whole, mounted or not
+    #[command(after_help = "Examples:\n  verso check ~/verso-store\n  \
+        verso check ~/Verso --read-data\n  verso check ~/verso-store --repair")]
+    Check(CheckArgs),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),
@@ -120,6 +124,22 @@ pub struct MountArgs {
     /// The foreground process is the daemon behind a `verso mount`, and reports to it.
     #[arg(long, hide = true, requires = "foreground")]
     pub background_child: bool,
+}
+
+/// `verso check`
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The store, or anything on its mounted drive
+    pub store: PathBuf,
+    /// Read and verify every byte that is stored; that takes its time
+    #[arg(long)]
+    pub read_data: bool,
+    /// Put right what can be put right without losing anything
+    #[arg(long)]
+    pub repair: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `verso umount`

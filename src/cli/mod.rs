@@ -2,13 +2,15 @@
 //! nothing; room `daemon` carries the commands out.
 
 mod args;
+mod check;
 mod exit;
 mod manual;
 mod options;
 mod output;
 mod status;
 
-pub use args::{Cli, Command, ConfigCommand, HelperArgs, MountArgs, UmountArgs};
+pub use args::{CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, UmountArgs};
+pub use check::show_check;
 pub use exit::{Exit, Failure};
 pub use manual::{completions, manual};
 pub use options::MountFlags;

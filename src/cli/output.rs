@@ -30,6 +30,14 @@ impl Waiting {
         Waiting { what: what.into(), since: Instant::now(), bar: None }
     }
 
+    /// Says what is being waited for now.
+    pub fn set_message(&mut self, what: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.clone());
+        }
+        self.what = what;
+    }
+
     /// To be called again and again meanwhile.
     pub fn tick(&mut self) {
         if self.bar.is_none()

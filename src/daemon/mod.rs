@@ -2,6 +2,7 @@
 
 mod background;
 mod busy;
+mod check;
 mod events;
 mod logger;
 mod mountpoint;
@@ -46,6 +47,7 @@ fn run() -> Result<(), Failure> {
         Command::Status { path, json } => {
             status::status(path.as_deref(), cli.config.as_deref(), json)
         }
+        Command::Check(args) => check::check(&args, cli.config.as_deref()),
         Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
         Command::Completions { shell } => completions(shell),

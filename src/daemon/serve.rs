@@ -6,10 +6,11 @@ use super::plan::Plan;
 use super::{busy, failed, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
-use crate::fs::Volume;
+use crate::fs::{CheckOptions, CheckProgress, Volume};
 use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
 use crate::sys;
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use std::io;
@@ -80,6 +81,8 @@ struct Drive {
     volume: Arc<Volume>,
     mounted: Mounted,
     control: Option<Server>,
+    /// The check that is running, or the last one.
+    check: Arc<CheckProgress>,
 }
 
 impl Drive {
@@ -105,14 +108,17 @@ impl Drive {
         let options = mount_options(plan, &config, &store);
         let mounted = fuse::mount(Arc::clone(&volume), &mountpoint, &options)
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
+        let check = Arc::new(CheckProgress::default());
         let desk = Desk {
+            check: Arc::clone(&check),
+            checking: Mutex::new(()),
             volume: Arc::clone(&volume),
             mountpoint: mountpoint.clone(),
             read_only: flags.read_only,
             events,
         };
         let control = start_control(&store, &config, desk);
-        Ok(Drive { store, mountpoint, config, log, volume, mounted, control })
+        Ok(Drive { store, mountpoint, config, log, volume, mounted, control, check })
     }
 
     /// Returns once the drive is out of the tree and nobody uses it, or the patience with those who
@@ -177,6 +183,8 @@ impl Drive {
 
     /// Writes everything into the store. Its lock goes with the process.
     fn close(self) -> Result<(), Failure> {
+        // A check holds a snapshot, which closing the metadata would wait for.
+        self.check.stop();
         drop(self.control);
         match self.volume.close() {
             Ok(()) => {
@@ -245,6 +253,9 @@ fn start_control(store: &Path, config: &Config, desk: Desk) -> Option<Server> {
 
 /// What the control socket can ask for.
 struct Desk {
+    check: Arc<CheckProgress>,
+    /// Held by the one check that runs.
+    checking: Mutex<()>,
     volume: Arc<Volume>,
     mountpoint: PathBuf,
     read_only: bool,
@@ -268,6 +279,15 @@ impl Control for Desk {
 
     fn sync(&self) -> Result<(), Refusal> {
         self.volume.sync_all().map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    fn check(&self, options: CheckOptions) -> Result<Value, Refusal> {
+        let failed = |error: &dyn std::fmt::Display| Refusal::Failed(error.to_string());
+        let Some(_one) = self.checking.try_lock() else {
+            return Err(Refusal::Busy("another check is running".to_owned()));
+        };
+        let report = self.volume.check(options, &self.check).map_err(|error| failed(&error))?;
+        serde_json::to_value(report).map_err(|error| failed(&error))
     }
 
     fn unmount(&self, lazy: bool) -> Result<(), Refusal> {

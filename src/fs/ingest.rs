@@ -4,7 +4,7 @@ use super::Result;
 use crate::chunks::{self, PackStore};
 use crate::meta::{Meta, Tx};
 use crate::model::{ChunkHash, ChunkRef};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
@@ -12,11 +12,13 @@ pub(super) struct Ingest {
     packs: PackStore,
     /// Chunks that lie in a pack and are in no committed row yet. Taken before the metadata's locks.
     pending: Mutex<HashMap<ChunkHash, ChunkRef>>,
+    /// Held for reading from an append until the chunk is pending. Taken before `pending`.
+    appending: RwLock<()>,
 }
 
 impl Ingest {
     pub(super) fn new(packs: PackStore) -> Ingest {
-        Ingest { packs, pending: Mutex::default() }
+        Ingest { packs, pending: Mutex::default(), appending: RwLock::default() }
     }
 
     pub(super) fn packs(&self) -> &PackStore {
@@ -35,6 +37,7 @@ impl Ingest {
         if let Some(chunk) = meta.read(|view| view.chunk_by_hash(&hash))? {
             return Ok(chunk);
         }
+        let _appending = self.appending.read();
         let at = self.packs.append(&hash, plain)?;
         // The number is asked for after the append: see `Meta::next_chunk`.
         let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
@@ -68,6 +71,11 @@ impl Ingest {
         for hash in hashes {
             pending.remove(hash);
         }
+    }
+
+    /// Waits until every chunk that was appended before is pending or committed.
+    pub(super) fn await_appends(&self) {
+        drop(self.appending.write());
     }
 
     /// Every chunk that is in no committed row: what was cut for files that were deleted or cut short

@@ -2,6 +2,7 @@
 
 mod acl;
 mod attrs;
+mod check;
 mod commit;
 mod dirs;
 mod error;
@@ -26,6 +27,7 @@ mod xattrs;
 #[cfg(test)]
 mod tests;
 
+pub use check::{CheckOptions, CheckProgress, CheckReport, Finding, Problem, Shown};
 pub use error::{Error, Result};
 pub use options::{AtimeMode, VolumeOptions};
 pub use status::Status;

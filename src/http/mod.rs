@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | 200 and the daemon's and the store's state |
 //! | `POST /v1/sync` | 204 once everything acknowledged is on disk |
+//! | `POST /v1/check` `{"read_data": bool, "repair": bool}` | 200 and the report; 409 while another runs |
 //! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
 //!
 //! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
@@ -17,12 +18,16 @@ mod socket;
 pub use client::{Client, Response};
 pub use server::{Server, ServerOptions};
 
+use crate::fs::CheckOptions;
+
 /// What can be asked of a running daemon. Calls may take long and run on threads of their own.
 pub trait Control: Send + Sync + 'static {
     /// The daemon's and the store's state.
     fn status(&self) -> Result<serde_json::Value, Refusal>;
     /// Puts everything that was acknowledged on disk.
     fn sync(&self) -> Result<(), Refusal>;
+    /// Checks the store, and repairs it if asked to.
+    fn check(&self, options: CheckOptions) -> Result<serde_json::Value, Refusal>;
     /// Takes the drive out of the tree; the daemon then ends by itself.
     fn unmount(&self, lazy: bool) -> Result<(), Refusal>;
 }

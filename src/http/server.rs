@@ -2,6 +2,7 @@
 
 use super::socket::SocketDir;
 use super::{Control, Refusal};
+use crate::fs::CheckOptions;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -121,6 +122,7 @@ fn router(options: ServerOptions, control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/sync", post(sync))
+        .route("/v1/check", post(check))
         .route("/v1/unmount", post(unmount))
         .with_state(control)
         .layer(from_fn_with_state(options, only_permitted))
@@ -151,6 +153,23 @@ async fn status(State(control): State<Arc<dyn Control>>) -> Response {
 
 async fn sync(State(control): State<Arc<dyn Control>>) -> Response {
     done(work(move || control.sync()).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Check {
+    #[serde(default)]
+    read_data: bool,
+    #[serde(default)]
+    repair: bool,
+}
+
+async fn check(State(control): State<Arc<dyn Control>>, Json(request): Json<Check>) -> Response {
+    let Check { read_data, repair } = request;
+    match work(move || control.check(CheckOptions { read_data, repair })).await {
+        Ok(report) => Json(report).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 #[derive(Deserialize)]
@@ -208,6 +227,9 @@ mod tests {
         }
         fn sync(&self) -> Result<(), Refusal> {
             panic!("a panic in a request")
+        }
+        fn check(&self, options: CheckOptions) -> Result<Value, Refusal> {
+            Ok(json!({ "read_data": options.read_data, "repair": options.repair }))
         }
         fn unmount(&self, lazy: bool) -> Result<(), Refusal> {
             if lazy { Ok(()) } else { Err(Refusal::Busy("in use".to_owned())) }

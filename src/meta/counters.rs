@@ -66,6 +66,15 @@ impl Counters {
         ChunkId(self.chunk.load(Ordering::SeqCst))
     }
 
+    /// Goes on above what turned out to be in use. Called within the transaction that repairs, which then
+    /// writes them.
+    pub(super) fn raise(&self, moment: i64, ino: u64, chunk: u64) {
+        self.moment.fetch_max(moment, Ordering::Relaxed);
+        self.ino.fetch_max(ino, Ordering::Relaxed);
+        self.chunk.fetch_max(chunk, Ordering::SeqCst);
+        self.distrust_ceilings();
+    }
+
     /// Moves the ceilings ahead of what was handed out, within the transaction that needs it.
     pub(super) fn keep_below_ceiling(&self, db: &Connection) -> Result<()> {
         let moment = self.moment.load(Ordering::Relaxed);

@@ -207,6 +207,16 @@ impl Meta {
         })
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Runs SQL as it is: for tests that make by hand what must never be.
+    #[cfg(test)]
+    pub fn execute(&self, sql: &str) {
+        self.writer.lock().execute_batch(sql).unwrap();
+    }
+
     /// The hash that spreads names over slots.
     pub(super) fn slot_hasher(&self) -> SipHasher24 {
         self.slots

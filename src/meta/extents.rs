@@ -44,7 +44,8 @@ impl View<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Like [`View::extents`], with where each chunk lies.
+    /// Like [`View::extents`], with where each chunk lies. A chunk that the chunk table doesn't hold is an
+    /// error: its bytes must not be taken for a hole.
     pub fn extents_and_chunks(
         &self,
         ino: Ino,

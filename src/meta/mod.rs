@@ -6,6 +6,7 @@
 //! one an `until`: what held at moment T is the live rows with `since <= T` and the past rows with
 //! `since <= T < until`.
 
+mod check;
 mod chunks;
 mod counters;
 mod database;
@@ -13,11 +14,13 @@ mod error;
 mod extents;
 mod inodes;
 mod names;
+mod repair;
 mod rewind;
 mod schema;
 mod statistics;
 mod xattrs;
 
+pub use check::{ChunkRow, CounterRow, ExtentRow, InodeRow, NameRow};
 pub use database::{Meta, Tx, View};
 pub use error::{Error, Result};
 pub use inodes::Inode;

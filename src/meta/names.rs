@@ -8,7 +8,7 @@ use std::hash::Hasher;
 
 /// Slots that a name may lie in, from its hash on. Two names of a directory share a hash once in
 /// 2^62 pairs; that eight do is as good as impossible, since the hash is keyed.
-const SLOT_PROBES: i64 = 8;
+pub(super) const SLOT_PROBES: i64 = 8;
 /// Slots begin here: listings use the numbers below for `.` and `..`.
 const SLOT_FIRST: i64 = 16;
 /// The highest hash: leaves room for the probes, and cookies stay positive.
@@ -44,7 +44,7 @@ impl Dentry {
 }
 
 impl View<'_> {
-    fn slot_of(&self, name: &[u8]) -> i64 {
+    pub(super) fn slot_of(&self, name: &[u8]) -> i64 {
         let mut hasher = self.meta.slot_hasher();
         hasher.write(name);
         SLOT_FIRST + (hasher.finish() & SLOT_MASK) as i64

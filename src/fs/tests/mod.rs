@@ -1,6 +1,7 @@
 //! The filesystem in process, without a mount.
 
 mod basics;
+mod check;
 mod races;
 mod rewind;
 mod saving;

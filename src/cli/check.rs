@@ -1,0 +1,103 @@
+//! `verso check` for people.
+
+use super::output::say;
+use crate::config::format_bytes;
+use crate::fs::{CheckReport, Finding};
+use std::collections::BTreeMap;
+
+/// Files that are named for one kind of message before the rest is only counted.
+const FILES_SHOWN_MAX: usize = 1000;
+
+/// Prints what a check found.
+pub fn show_check(report: &CheckReport) {
+    say(&to_text(report));
+}
+
+fn to_text(report: &CheckReport) -> String {
+    let mut lines = Vec::new();
+    for finding in &report.repaired {
+        lines.push(format!("repaired  {}", finding.message));
+        lines.extend(of_files(finding));
+    }
+    for finding in &report.findings {
+        lines.push(format!("damaged   {}", finding.message));
+        lines.extend(of_files(finding));
+        if let Some(repair) = &finding.repair {
+            lines.push(format!("          --repair: {repair}"));
+        }
+    }
+    lines.extend(damaged_files(report));
+    if report.leaked_bytes > 0 {
+        let leaked = format_bytes(report.leaked_bytes);
+        lines.push(format!("{leaked} in the packs belong to no file; that is harmless"));
+    }
+    lines.push(verdict(report));
+    lines.join("\n")
+}
+
+fn of_files(finding: &Finding) -> Vec<String> {
+    let line = |path: &String, is_live: bool| {
+        let when = if is_live { "" } else { " (an earlier state)" };
+        format!("          in {path}{when}")
+    };
+    let files = finding.files.iter();
+    files.flat_map(|file| file.paths.iter().map(|path| line(path, file.is_live))).collect()
+}
+
+/// Each file once, however much of it is damaged.
+fn damaged_files(report: &CheckReport) -> Vec<String> {
+    let mut files: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in report.findings.iter().flat_map(|finding| &finding.files) {
+        for path in file.paths.iter().filter(|_| file.is_live) {
+            *files.entry(path).or_default() += 1;
+        }
+    }
+    let mut lines: Vec<String> = Vec::new();
+    if !files.is_empty() {
+        lines.push(format!("{} files are touched:", files.len()));
+    }
+    let shown = files.iter().take(FILES_SHOWN_MAX);
+    lines.extend(shown.map(|(path, places)| format!("  {path} (in {places} places)")));
+    lines
+}
+
+fn verdict(report: &CheckReport) -> String {
+    let wrong = report.findings.len() as u64 + report.omitted;
+    let extent = match report.read_data {
+        true => "everything was read",
+        false => "contents were not read, --read-data does that",
+    };
+    match wrong {
+        0 => format!("{}: nothing is wrong ({extent})", report.store),
+        _ => format!("{}: {wrong} things are wrong ({extent})", report.store),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{Problem, Shown};
+
+    fn report(findings: Vec<Finding>) -> CheckReport {
+        let json = serde_json::json!({
+            "store": "/s", "read_data": true, "findings": findings, "omitted": 0, "repaired": [],
+            "leaked_bytes": 2048
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn files_are_named_once_and_the_last_line_is_the_verdict() {
+        let finding = |chunk| Finding {
+            problem: Problem::ChunkDamaged { chunk, why: "bad".into() },
+            message: "bad".into(),
+            files: vec![Shown { ino: 7, paths: vec!["/a".into()], is_live: true }],
+            repair: None,
+        };
+        let text = to_text(&report(vec![finding(1), finding(2)]));
+        assert!(text.contains("damaged   bad\n          in /a\n"), "{text}");
+        assert!(text.contains("1 files are touched:\n  /a (in 2 places)\n"), "{text}");
+        assert!(text.ends_with("/s: 2 things are wrong (everything was read)"), "{text}");
+        assert!(to_text(&report(vec![])).contains("nothing is wrong"));
+    }
+}

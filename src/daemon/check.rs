@@ -1,0 +1,103 @@
+//! `verso check`: by the daemon, or under the store's own lock when there is none.
+
+use super::status::store_of;
+use super::{failed, read_settings, store};
+use crate::cli::{CheckArgs, Exit, Failure, MountFlags, Waiting, show_check, show_json};
+use crate::fs::{CheckOptions, CheckProgress, CheckReport};
+use crate::http::Client;
+use crate::sys;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// How often the progress is shown.
+const TICK: Duration = Duration::from_millis(100);
+
+/// `verso check`
+pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failure> {
+    let store = store_of(&args.store)?;
+    let options = CheckOptions { read_data: args.read_data, repair: args.repair };
+    let cannot =
+        |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot check", &store, error);
+    let connected = Client::connect(&store).map_err(|error| cannot(&error))?;
+    let report = match connected {
+        Some(daemon) => waited(&store, None, || ask(daemon, options, &cannot))?,
+        None => check_offline(&store, config, options)?,
+    };
+    let report: CheckReport = serde_json::from_value(report).map_err(|error| cannot(&error))?;
+    match args.json {
+        true => {
+            let value = serde_json::to_value(&report).map_err(|error| cannot(&error))?;
+            show_json(&value).map_err(|error| cannot(&error))?;
+        }
+        false => show_check(&report),
+    }
+    verdict(&report, args)
+}
+
+fn verdict(report: &CheckReport, args: &CheckArgs) -> Result<(), Failure> {
+    if report.is_clean() {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Damage, format!("{}: the store is damaged", report.store));
+    let repairable = report.findings.iter().any(|finding| finding.repair.is_some());
+    Err(match (args.repair, repairable) {
+        (false, true) => failure.help("`verso check --repair` puts right what loses nothing"),
+        _ => failure.help("bring the files that are named back from a backup, or save them anew"),
+    })
+}
+
+fn ask(
+    daemon: Client,
+    options: CheckOptions,
+    cannot: &dyn Fn(&dyn std::fmt::Display) -> Failure,
+) -> Result<Value, Failure> {
+    let body = json!({ "read_data": options.read_data, "repair": options.repair });
+    let answer = daemon.post("/v1/check", &body).map_err(|error| cannot(&error))?;
+    answer.success().map_err(|error| cannot(&error))
+}
+
+/// Opens the store itself. Only a repair opens it for writing, which also recovers it after a crash.
+fn check_offline(
+    store: &Path,
+    config: Option<&Path>,
+    options: CheckOptions,
+) -> Result<Value, Failure> {
+    sys::make_private_files();
+    let config = read_settings(config, Some(store))?.config()?;
+    let flags = MountFlags { read_only: !options.repair, ..MountFlags::default() };
+    let volume = store::open(store, &config, &flags)?;
+    let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot check", store, error);
+    let progress = CheckProgress::default();
+    let report = waited(store, Some(&progress), || {
+        volume.check(options, &progress).map_err(|error| cannot(&error))
+    });
+    let closed = volume.close().map_err(|error| cannot(&error));
+    let report = report?;
+    closed?;
+    serde_json::to_value(report).map_err(|error| cannot(&error))
+}
+
+/// Does `work` on another thread, and shows meanwhile that it goes on.
+fn waited<T: Send>(
+    store: &Path,
+    progress: Option<&CheckProgress>,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
+    let mut waiting = Waiting::new(format!("checking {}", store.display()));
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        while !worker.is_finished() {
+            std::thread::sleep(TICK);
+            if let Some((done, total)) = progress.map(CheckProgress::chunks)
+                && total > 0
+            {
+                waiting.set_message(format!("reading chunks, {done} of {total}"));
+            }
+            waiting.tick();
+        }
+        worker.join().unwrap_or_else(|_| {
+            Err(Failure::new(Exit::Failure, "the check panicked; please report it"))
+        })
+    })
+}
