@@ -79,3 +79,27 @@ fn damage_is_exit_code_4_and_names_the_file() {
     assert!(ran.out.contains("in /shared/picture\n"), "{ran:?}");
     ran.fails(4, &["backup"]);
 }
+
+#[test]
+fn a_pack_that_is_gone_or_cut_off_takes_nothing_else_along() {
+    let bench = Bench::new();
+    bench.verso("mount STORE DRIVE").ok();
+    fs::write(bench.drive.join("shared/picture"), noise(300_000)).unwrap();
+    fs::write(bench.drive.join("shared/empty"), "").unwrap();
+    bench.verso("umount DRIVE").ok();
+    let packs = bench.store.join("packs");
+    let pack = fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&pack).unwrap();
+    for left in [Some(150_000), None] {
+        fs::set_permissions(&pack, fs::Permissions::from_mode(0o600)).unwrap();
+        match left {
+            Some(len) => fs::write(&pack, &whole[..len]).unwrap(),
+            None => fs::remove_file(&pack).unwrap(),
+        }
+        let ran = bench.verso("check STORE");
+        assert!(ran.out.contains("1 files are touched:\n  /shared/picture "), "{ran:?}");
+        ran.fails(4, &["is damaged"]);
+    }
+    fs::write(&pack, &whole).unwrap();
+    bench.verso("check STORE --read-data").ok();
+}

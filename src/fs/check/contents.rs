@@ -74,7 +74,7 @@ impl Check<'_> {
             }
             Some(_) => return,
         };
-        self.bad_chunks.entry(ChunkId(chunk)).or_insert(problem);
+        self.bad_chunk(ChunkId(chunk), problem);
     }
 }
 

@@ -212,7 +212,18 @@ impl Check<'_> {
         }
         if let Err(error) = self.volume.ingest.packs().verify(chunk) {
             let (id, why) = (chunk.id.0, error.to_string());
-            self.bad_chunks.insert(chunk.id, Problem::ChunkDamaged { chunk: id, why });
+            self.bad_chunk(chunk.id, Problem::ChunkDamaged { chunk: id, why });
+        }
+    }
+
+    /// Remembers what is first found of a chunk; its files are looked up at the end, for all together.
+    fn bad_chunk(&mut self, chunk: ChunkId, problem: Problem) {
+        if self.bad_chunks.contains_key(&chunk) {
+            return;
+        }
+        match self.bad_chunks.len() < FINDINGS_MAX {
+            true => drop(self.bad_chunks.insert(chunk, problem)),
+            false => self.omitted += 1,
         }
     }
 

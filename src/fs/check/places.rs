@@ -63,7 +63,7 @@ impl Check<'_> {
         };
         let at = chunk.at;
         let why = format!("chunk {} at byte {} of pack {}: {why}", row.id, at.offset, at.pack);
-        self.bad_chunks.insert(chunk.id, Problem::ChunkPlace { chunk: row.id, why });
+        self.bad_chunk(chunk.id, Problem::ChunkPlace { chunk: row.id, why });
     }
 
     fn record_at(

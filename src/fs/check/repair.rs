@@ -8,7 +8,7 @@ use crate::fs::{Error, Result};
 use crate::meta::Tx;
 use crate::model::{Attr, ChunkHash, ChunkId, ChunkRef, FileKind, Ino, Mode};
 use crate::sys;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where what has no name gets one.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -209,12 +209,14 @@ impl Volume {
     /// Enters the records that the chunk table lost and that are intact, so that equal content finds them
     /// again. Their old numbers are not known: what showed them by number stays damaged.
     pub(super) fn adopt_records(&self, report: &CheckReport) -> Result<()> {
+        let pending: HashSet<ChunkHash> =
+            self.ingest.pending().iter().map(|chunk| chunk.hash).collect();
         for &pack in &report.leaking {
             let mut chunks = Vec::new();
             for record in self.ingest.packs().records(pack)? {
                 let intact = ChunkRef { id: ChunkId(0), hash: record.hash, at: record.at };
                 let is_known = self.meta.read(|view| view.chunk_by_hash(&record.hash))?.is_some()
-                    || self.ingest.pending().iter().any(|chunk| chunk.hash == record.hash);
+                    || pending.contains(&record.hash);
                 if !is_known && self.ingest.packs().verify(&intact).is_ok() {
                     chunks.push(ChunkRef { id: self.meta.next_chunk(), ..intact });
                 }
