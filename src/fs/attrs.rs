@@ -156,13 +156,13 @@ impl Volume {
         let space = sys::disk_space(&self.store).map_err(|source| {
             Error::Meta(crate::meta::Error::Io { path: self.store.clone(), source })
         })?;
-        let dirty = self.space.dirty_bytes();
+        let spoken_for = self.space.spoken_for();
         let files_free = space.available / BYTES_PER_INODE;
         let used = self.meta.read(|view| view.inode_estimate())?;
         Ok(StatFs {
             total: space.total,
-            free: space.free.saturating_sub(dirty),
-            available: space.available.saturating_sub(dirty),
+            free: space.free.saturating_sub(spoken_for),
+            available: space.available.saturating_sub(spoken_for),
             files: used + files_free,
             files_free,
         })

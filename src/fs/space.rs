@@ -30,6 +30,8 @@ pub(super) struct Space {
     reserve_bytes: u64,
     /// Bytes in memory over all files: accepted, and not yet in a pack.
     dirty_bytes: AtomicU64,
+    /// The part of the reserve that is not set aside: nobody may take that room in its stead.
+    owed: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -37,9 +39,12 @@ impl Space {
     /// `reserve_bytes` is a wish: no more than a part of the disk is taken.
     pub(super) fn new(store: &Path, reserve_bytes: u64) -> Space {
         let total = sys::disk_space(store).map_or(0, |space| space.total);
+        let reserve_bytes = reserve_bytes.min(total / RESERVE_PART_OF_DISK);
+        let held = std::fs::metadata(store.join(RESERVE_FILE)).map_or(0, |file| file.len());
         Space {
             store: store.to_owned(),
-            reserve_bytes: reserve_bytes.min(total / RESERVE_PART_OF_DISK),
+            reserve_bytes,
+            owed: AtomicU64::new(reserve_bytes.saturating_sub(held)),
             dirty_bytes: AtomicU64::new(0),
             known: Mutex::new(Known { available: 0, accepted_since: u64::MAX }),
         }
@@ -48,6 +53,12 @@ impl Space {
     /// Bytes that are in memory only.
     pub(super) fn dirty_bytes(&self) -> u64 {
         self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the disk's free room that are not for new data: what is in memory goes there, and
+    /// the reserve where it had to be given up.
+    pub(super) fn spoken_for(&self) -> u64 {
+        self.dirty_bytes() + self.owed.load(Ordering::Relaxed)
     }
 
     pub(super) fn dirty_grew(&self, bytes: u64) {
@@ -75,7 +86,7 @@ impl Space {
         }
         known.accepted_since = known.accepted_since.saturating_add(len);
         // What is in memory still has to be written; the pack's own records need a little as well.
-        let wanted = (self.dirty_bytes() + known.accepted_since) * 65 / 64 + LOG_ROOM_BYTES;
+        let wanted = (self.spoken_for() + known.accepted_since) * 65 / 64 + LOG_ROOM_BYTES;
         match wanted <= known.available {
             true => Ok(()),
             false => Err(Error::NoSpace),
@@ -84,7 +95,7 @@ impl Space {
 
     /// Whether `len` more bytes would fit, without accepting them.
     pub(super) fn check_room(&self, len: u64) -> Result<()> {
-        let wanted = self.dirty_bytes().saturating_add(len).saturating_add(LOG_ROOM_BYTES);
+        let wanted = self.spoken_for().saturating_add(len).saturating_add(LOG_ROOM_BYTES);
         match wanted <= self.available() {
             true => Ok(()),
             false => Err(Error::NoSpace),
@@ -115,8 +126,11 @@ impl Space {
             .write(true)
             .open(&path)
             .and_then(|file| sys::preallocate(&file, 0, self.reserve_bytes, false));
-        if let Err(error) = outcome {
-            log::warn!("{}: no reserve could be set aside: {error}", path.display());
+        match outcome {
+            Ok(()) => self.owed.store(0, Ordering::Relaxed),
+            Err(error) => {
+                log::warn!("{}: no reserve could be set aside: {error}", path.display());
+            }
         }
     }
 
@@ -134,6 +148,7 @@ impl Space {
         let held = std::fs::metadata(&path).map_or(0, |meta| meta.len());
         let released = held > 0 && std::fs::remove_file(&path).is_ok();
         if released {
+            self.owed.store(self.reserve_bytes, Ordering::Relaxed);
             log::warn!("the disk under {} is full: using the reserve", self.store.display());
         }
         released
@@ -149,12 +164,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let space = Space::new(dir.path(), 64 << 10);
         let held = || std::fs::metadata(dir.path().join(RESERVE_FILE)).map_or(0, |file| file.len());
+        assert_eq!(space.spoken_for(), 64 << 10);
         space.hold_reserve();
-        assert_eq!(held(), 64 << 10);
+        assert_eq!((held(), space.spoken_for()), (64 << 10, 0));
         space.make_room(1);
         assert_eq!(held(), 64 << 10);
         space.make_room(u64::MAX);
-        assert_eq!(held(), 0);
+        // What was given up so that deleting goes on is not there for writing.
+        assert_eq!((held(), space.spoken_for()), (0, 64 << 10));
         assert!(!space.release_reserve());
     }
 }
