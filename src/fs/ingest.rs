@@ -10,7 +10,7 @@ use std::collections::HashMap;
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
     packs: PackStore,
-    /// Chunks that lie in a pack and are in no committed row yet. Taken before the metadata's locks.
+    /// Chunks that lie in a pack and are in no committed row yet. A leaf: see [`Volume`](super::Volume).
     pending: Mutex<HashMap<ChunkHash, ChunkRef>>,
     /// Held for reading from an append until the chunk is pending. Taken before `pending`.
     appending: RwLock<()>,
