@@ -60,10 +60,14 @@ impl Files {
 
     fn open(&self, pack: PackId) -> Result<File> {
         let path = self.path(pack);
-        File::open(&path).map_err(|error| match error.kind() {
+        let file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::damaged(pack, 0, "the pack file is missing"),
             _ => Error::from_io(&path, error),
-        })
+        })?;
+        // Who reads a file from front to back says so (`PackStore::prefetch`); the kernel's own guess
+        // would read twice what a chunk needs.
+        crate::sys::expect_random_reads(&file);
+        Ok(file)
     }
 }
 

@@ -14,7 +14,9 @@ const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 /// Extents that `seek` looks at in one query.
 const SEEK_BATCH: usize = 1024;
 /// Bytes to read ahead in the packs of what follows a read.
-const READ_AHEAD_BYTES: u64 = 2 << 20;
+const READ_AHEAD_BYTES: u64 = 4 << 20;
+/// A read of so much is part of reading from front to back: the kernel asks in such portions then.
+const LONG_READ_BYTES: usize = 128 << 10;
 
 /// A part of a read: where its bytes go and where they come from.
 enum Part {
@@ -30,6 +32,9 @@ impl Volume {
             return Err(Error::BadHandle);
         }
         self.note_read(&file.node);
+        if len >= LONG_READ_BYTES {
+            self.read_ahead(&file.node, offset, len);
+        }
         self.read_node(&file.node, offset, len, into)
     }
 
@@ -303,15 +308,14 @@ impl Volume {
         Ok(pieces)
     }
 
-    /// Asks the kernel to read what follows a read, where the file is read from front to back.
-    pub fn read_ahead(&self, handle: Handle, offset: u64) -> Result<()> {
-        let file = self.handles.get(handle)?;
-        let found = self.meta.read(|view| {
-            view.extents_and_chunks(file.node.ino, offset, offset + READ_AHEAD_BYTES)
-        })?;
-        let chunks: Vec<ChunkRef> = found.into_iter().map(|(_, chunk)| chunk).collect();
+    /// Asks the kernel to read what a long read needs, all at once, and what is likely to follow.
+    fn read_ahead(&self, node: &Node, offset: u64, len: usize) {
+        let to = offset.saturating_add(len as u64).saturating_add(READ_AHEAD_BYTES);
+        let found = self.meta.read(|view| view.extents_and_chunks(node.ino, offset, to));
+        // Only a hint: the read itself will tell what is wrong.
+        let chunks: Vec<ChunkRef> =
+            found.unwrap_or_default().into_iter().map(|(_, chunk)| chunk).collect();
         self.ingest.packs().prefetch(&chunks);
-        Ok(())
     }
 
     pub(super) fn writable_file(&self, handle: Handle) -> Result<Arc<OpenFile>> {

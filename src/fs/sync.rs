@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The log is copied back into the database when it is larger than this.
 const LOG_BYTES_MAX: u64 = 32 << 20;
+/// How often the timer looks whether the log has outgrown that.
+const LOG_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// A file that is being written anew keeps its old content in the store for so long at most.
 const REWRITE_MAX: Duration = Duration::from_secs(120);
 /// … or until it has so many pieces in memory.
@@ -185,9 +187,12 @@ impl Volume {
         let mut progress = self.sync_state.progress.lock();
         let deadline = std::time::Instant::now() + interval;
         while !progress.stopped {
-            if self.sync_state.changed.wait_until(&mut progress, deadline).timed_out() {
+            let now = std::time::Instant::now();
+            if now >= deadline || self.meta.log_bytes() > LOG_BYTES_MAX {
                 return true;
             }
+            let look = deadline.min(now + LOG_CHECK_INTERVAL);
+            self.sync_state.changed.wait_until(&mut progress, look);
         }
         false
     }

@@ -66,6 +66,12 @@ pub fn read_ahead(file: &File, offset: u64, len: u64) {
     advise(file, offset, len, libc::POSIX_FADV_WILLNEED);
 }
 
+/// Tells the kernel that reads of the file follow no order, so that each brings in what it asks for and
+/// no more; [`read_ahead`] says what else will be needed. Best effort.
+pub fn expect_random_reads(file: &File) {
+    advise(file, 0, 0, libc::POSIX_FADV_RANDOM);
+}
+
 /// Asks the kernel to drop a range of the file from its cache, so that the next read comes from the
 /// disk. Best effort: what is not yet written back stays.
 pub fn forget_cached(file: &File, offset: u64, len: u64) {

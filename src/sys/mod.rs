@@ -13,7 +13,8 @@ mod vectored;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{
-    DiskSpace, disk_space, forget_cached, is_no_space, preallocate, read_ahead, start_writeback,
+    DiskSpace, disk_space, expect_random_reads, forget_cached, is_no_space, preallocate,
+    read_ahead, start_writeback,
 };
 pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
