@@ -8,6 +8,7 @@ use super::{Error, Result};
 use crate::model::Timestamp;
 use crate::sys::failpoint;
 use parking_lot::{Condvar, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -176,7 +177,10 @@ impl Volume {
                     if !volume.wait_for_tick(interval) {
                         return;
                     }
-                    volume.tick();
+                    // Others rely on the next tick, whatever this one met.
+                    if catch_unwind(AssertUnwindSafe(|| volume.tick())).is_err() {
+                        log::error!("saving in the background panicked");
+                    }
                 }
             })
             .expect("the system has a thread for us");
