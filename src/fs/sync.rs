@@ -191,12 +191,12 @@ impl Volume {
         let mut progress = self.sync_state.progress.lock();
         let deadline = std::time::Instant::now() + interval;
         while !progress.stopped {
-            let now = std::time::Instant::now();
-            if now >= deadline || self.meta.log_bytes() > LOG_BYTES_MAX {
-                return true;
+            let look = deadline.min(std::time::Instant::now() + LOG_CHECK_INTERVAL);
+            let waited = self.sync_state.changed.wait_until(&mut progress, look).timed_out();
+            // After some time only: a log that can't be emptied now must not make us try without pause.
+            if waited && (look >= deadline || self.meta.log_bytes() > LOG_BYTES_MAX) {
+                return !progress.stopped;
             }
-            let look = deadline.min(now + LOG_CHECK_INTERVAL);
-            self.sync_state.changed.wait_until(&mut progress, look);
         }
         false
     }
