@@ -1,6 +1,6 @@
 //! Who keeps a mount point busy.
 
-use super::mounts;
+use crate::sys::mounts;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,6 @@ mod check;
 mod events;
 mod logger;
 mod mountpoint;
-mod mounts;
 mod plan;
 mod serve;
 mod status;

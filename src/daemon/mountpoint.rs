@@ -1,8 +1,8 @@
 //! Whether a mount point can be used, and what to do when not.
 
-use super::{busy, failed, mounts};
+use super::{busy, failed};
 use crate::cli::{Exit, Failure};
-use crate::sys;
+use crate::sys::{self, mounts};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;

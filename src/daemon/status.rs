@@ -1,9 +1,9 @@
 //! `verso status`: from the daemon, or from the store itself when there is none.
 
-use super::{failed, mountpoint, mounts, read_settings, store};
+use super::{failed, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, MountFlags, say, show_json, show_status};
 use crate::http::Client;
-use crate::sys::{self, StoreLock};
+use crate::sys::{self, StoreLock, mounts};
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! `verso umount`: takes a drive away, and returns when everything is in its store.
 
-use super::mounts::{self, Mount};
 use super::{busy, failed, mountpoint};
 use crate::cli::{Exit, Failure, UmountArgs, Waiting, say, warn};
 use crate::sys::StoreLock;
+use crate::sys::mounts::{self, Mount};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Saving: what an overlay shows becomes extents, in one transaction.
 
+use super::Result;
 use super::node::{Node, NodeState};
 use super::overlay::Replacement;
 use super::volume::Volume;
-use super::{Error, Result};
 use crate::meta::Tx;
 use crate::model::{ChunkHash, Extent, Ino, splice};
 use crate::sys::failpoint;
@@ -53,8 +53,7 @@ impl Volume {
             let mut after = state.inode;
             after.attr.allocated = allocated;
             // A new inode whose first content this is: see `Tx::change_content`.
-            let first = state.inode.since == state.inode.content_since
-                && self.committed_size(tx, ino)? == 0;
+            let first = state.inode.since == state.inode.content_since && state.committed_size == 0;
             tx.change_content(&after.attr, first)?;
             after.content_since = tx.moment;
             if !first {
@@ -65,23 +64,22 @@ impl Volume {
         let (after, recorded): (_, Vec<ChunkHash>) = outcome?;
         failpoint::hit("commit-after");
         self.ingest.settled(&recorded);
+        state.committed_size = after.attr.size;
         state.inode = after;
         state.overlay = Default::default();
         state.dirty_attr = false;
         state.rewriting_since = None;
         Ok(())
     }
-
-    fn committed_size(&self, tx: &Tx<'_>, ino: Ino) -> Result<u64> {
-        Ok(tx.inode(ino)?.ok_or(Error::NotFound)?.attr.size)
-    }
 }
 
 /// Replaces the ranges; answers how many bytes are allocated afterwards.
 fn apply(tx: &Tx<'_>, ino: Ino, replacements: &[Replacement], allocated: u64) -> Result<u64> {
+    // Nothing is allocated: a new file, or an empty one.
+    let is_empty = allocated == 0;
     let mut allocated = allocated;
     for Replacement { from, to, extents } in replacements {
-        let old = tx.extents(ino, *from, *to)?;
+        let old = if is_empty { Vec::new() } else { tx.extents(ino, *from, *to)? };
         let change = splice(&old, *from, *to, extents);
         allocated = allocated + bytes(&change.begun) - bytes(&change.ended);
         tx.splice_extents(ino, &change)?;

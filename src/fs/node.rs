@@ -17,7 +17,9 @@ pub(super) struct NodeState {
     pub(super) inode: Inode,
     /// What is not committed yet.
     pub(super) overlay: Overlay,
-    /// `inode.attr.allocated` as committed.
+    /// `inode.attr.size` as committed; `inode.attr.allocated` is the committed one already.
+    pub(super) committed_size: u64,
+    /// Size or times are ahead of the metadata.
     pub(super) dirty_attr: bool,
     /// The last read is newer than the metadata knows.
     pub(super) atime_changed: bool,
@@ -75,6 +77,7 @@ impl Node {
             state: Mutex::new(NodeState {
                 inode,
                 overlay: Overlay::default(),
+                committed_size: inode.attr.size,
                 dirty_attr: false,
                 atime_changed: false,
                 sealing: false,

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use fuser::{BackgroundSession, Config, MountOption, Notifier, Session, SessionAC
 
 use super::adapter::Adapter;
 use crate::fs::Volume;
-use crate::sys;
+use crate::sys::{self, mounts};
 
 /// How far the kernel reads ahead of a sequential reader, in KiB. Its own default, 128, makes every
 /// sequential read eight times as many requests.
@@ -85,8 +84,8 @@ impl MountOptions {
 /// A volume that is mounted. Dropping it leaves the mount where it is.
 pub struct Mounted {
     mountpoint: PathBuf,
-    /// The number that the kernel gave this mount, as `stat` shows it.
-    device: u64,
+    /// The number that the kernel gave this mount, as its list of mounts shows it.
+    device: String,
     ended: Receiver<()>,
     notifier: Notifier,
     /// Never dropped: fuser 0.18 would then unmount by path, also when our mount is long gone and
@@ -108,8 +107,11 @@ pub fn mount(
     let (tell, ended) = mpsc::sync_channel(1);
     let session = Session::new(Adapter::new(volume, tell), &mountpoint, &options.config())?;
     let session = ManuallyDrop::new(session.spawn()?);
-    let device = fs::metadata(&mountpoint)?.dev();
-    raise_read_ahead(device);
+    // From the list, not by `stat`: that would ask the filesystem that we are ourselves, and a process that
+    // is killed while it waits for its own answer can't die.
+    let mount = mounts::at(&mountpoint)?.ok_or(io::ErrorKind::NotFound)?;
+    raise_read_ahead(&mount.device);
+    let device = mount.device;
     Ok(Mounted { mountpoint, device, ended, notifier: session.notifier(), _session: session })
 }
 
@@ -158,14 +160,11 @@ impl Mounted {
     /// # Errors
     /// `ResourceBusy` when another filesystem is mounted over it.
     fn is_on_top(&self) -> io::Result<bool> {
-        let device = format!("{}:{}", libc::major(self.device), libc::minor(self.device));
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        // proc(5): the third field is the device.
-        if !mounts.lines().any(|mount| mount.split(' ').nth(2) == Some(device.as_str())) {
+        if !mounts::all()?.iter().any(|mount| mount.device == self.device) {
             return Ok(false);
         }
-        match fs::metadata(&self.mountpoint) {
-            Ok(top) if top.dev() != self.device => Err(io::ErrorKind::ResourceBusy.into()),
+        match mounts::at(&self.mountpoint)? {
+            Some(top) if top.device != self.device => Err(io::ErrorKind::ResourceBusy.into()),
             _ => Ok(true),
         }
     }
@@ -186,9 +185,8 @@ fn fusermount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
 }
 
 /// Best effort: only root may, and a drive with the kernel's own read-ahead is only slower.
-fn raise_read_ahead(device: u64) {
-    let (major, minor) = (libc::major(device), libc::minor(device));
-    let setting = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+fn raise_read_ahead(device: &str) {
+    let setting = format!("/sys/class/bdi/{device}/read_ahead_kb");
     if let Err(error) = fs::write(&setting, READ_AHEAD_KIB.to_string()) {
         log::debug!("read-ahead stays as it is: {setting}: {error}");
     }

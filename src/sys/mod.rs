@@ -7,6 +7,7 @@ pub mod failpoint;
 mod identity;
 mod lock;
 pub mod mount;
+pub mod mounts;
 mod process;
 mod publish;
 mod vectored;

@@ -7,36 +7,41 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The type under which Verso's mounts are listed.
-pub(super) const FILESYSTEM_TYPE: &str = "fuse.verso";
+pub const FILESYSTEM_TYPE: &str = "fuse.verso";
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) mountpoint: PathBuf,
-    pub(super) kind: String,
+pub struct Mount {
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// The device's major and minor number, as the kernel writes them.
+    pub device: String,
+    /// The filesystem's type.
+    pub kind: String,
     /// For a Verso drive the path of its store.
-    pub(super) source: PathBuf,
+    pub source: PathBuf,
 }
 
 impl Mount {
-    pub(super) fn is_verso(&self) -> bool {
+    /// Whether it is a drive of ours.
+    pub fn is_verso(&self) -> bool {
         self.kind == FILESYSTEM_TYPE
     }
 }
 
 /// All mounts, in the order in which they were made.
-pub(super) fn all() -> io::Result<Vec<Mount>> {
+pub fn all() -> io::Result<Vec<Mount>> {
     let text = fs::read("/proc/self/mountinfo")?;
     Ok(text.split(|byte| *byte == b'\n').filter_map(parse).collect())
 }
 
 /// The mount that one sees at `mountpoint`, a canonical path.
-pub(super) fn at(mountpoint: &Path) -> io::Result<Option<Mount>> {
+pub fn at(mountpoint: &Path) -> io::Result<Option<Mount>> {
     Ok(all()?.into_iter().rev().find(|mount| mount.mountpoint == mountpoint))
 }
 
 /// The mount that `path`, a canonical path, lies in.
-pub(super) fn containing(path: &Path) -> io::Result<Option<Mount>> {
+pub fn containing(path: &Path) -> io::Result<Option<Mount>> {
     let mounts = all()?.into_iter().filter(|mount| path.starts_with(&mount.mountpoint));
     // Of equally deep ones the last hides the others; that is the one `max_by_key` takes.
     Ok(mounts.max_by_key(|mount| mount.mountpoint.components().count()))
@@ -45,10 +50,11 @@ pub(super) fn containing(path: &Path) -> io::Result<Option<Mount>> {
 /// One line: fields, a variable number of optional ones, a lone `-`, then type and source.
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let mountpoint = unescape(fields.nth(4)?);
+    let device = String::from_utf8_lossy(fields.nth(2)?).into_owned();
+    let mountpoint = unescape(fields.nth(1)?);
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     let kind = String::from_utf8_lossy(rest.next()?).into_owned();
-    Some(Mount { mountpoint, kind, source: unescape(rest.next()?) })
+    Some(Mount { mountpoint, device, kind, source: unescape(rest.next()?) })
 }
 
 /// Blank, tab, newline, backslash and `#` are written as a backslash and three octal digits.
@@ -74,7 +80,7 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 /// Whether `path` is `dir` or lies in it, both as the kernel writes them.
-pub(super) fn is_within(path: &Path, dir: &Path) -> bool {
+pub fn is_within(path: &Path, dir: &Path) -> bool {
     // The kernel marks files that were removed meanwhile.
     let path = path.as_os_str().as_bytes();
     let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
@@ -90,6 +96,7 @@ mod tests {
         let line = br"36 35 0:50 / /mnt/my\040drive rw,noatime shared:1 master:2 - fuse.verso /a\134b rw,user_id=0";
         let mount = parse(line).unwrap();
         assert_eq!(mount.mountpoint, Path::new("/mnt/my drive"));
+        assert_eq!(mount.device, "0:50");
         assert_eq!(mount.source, Path::new(r"/a\b"));
         assert!(mount.is_verso());
         assert_eq!(parse(b""), None);
