@@ -5,7 +5,7 @@ use super::node::{Node, NodeState};
 use super::overlay::Replacement;
 use super::volume::Volume;
 use crate::meta::Tx;
-use crate::model::{ChunkHash, Extent, Ino, splice};
+use crate::model::{Extent, Ino, splice};
 use crate::sys::failpoint;
 
 /// A save seals what was written meanwhile so many times before it holds writers back.
@@ -61,7 +61,7 @@ impl Volume {
             }
             Ok((after, recorded))
         });
-        let (after, recorded): (_, Vec<ChunkHash>) = outcome?;
+        let (after, recorded): (_, Vec<_>) = outcome?;
         failpoint::hit("commit-after");
         self.ingest.settled(&recorded);
         state.committed_size = after.attr.size;

@@ -3,7 +3,7 @@
 use super::Result;
 use crate::chunks::{self, PackStore};
 use crate::meta::{Meta, Tx};
-use crate::model::{ChunkHash, ChunkRef};
+use crate::model::{ChunkHash, ChunkId, ChunkRef};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 
@@ -50,7 +50,7 @@ impl Ingest {
         &self,
         tx: &Tx<'_>,
         chunks: impl Iterator<Item = &'c ChunkRef>,
-    ) -> Result<Vec<ChunkHash>> {
+    ) -> Result<Vec<(ChunkHash, ChunkId)>> {
         let pending = self.pending.lock();
         let mut recorded = Vec::new();
         if pending.is_empty() {
@@ -59,17 +59,19 @@ impl Ingest {
         for chunk in chunks {
             if pending.get(&chunk.hash).is_some_and(|known| known.id == chunk.id) {
                 tx.insert_chunk(chunk)?;
-                recorded.push(chunk.hash);
+                recorded.push((chunk.hash, chunk.id));
             }
         }
         Ok(recorded)
     }
 
-    /// These chunks are in the chunk table now.
-    pub(super) fn settled(&self, hashes: &[ChunkHash]) {
+    /// These chunks are in the chunk table now. One with the same contents and another number stays pending.
+    pub(super) fn settled(&self, recorded: &[(ChunkHash, ChunkId)]) {
         let mut pending = self.pending.lock();
-        for hash in hashes {
-            pending.remove(hash);
+        for (hash, id) in recorded {
+            if pending.get(hash).is_some_and(|known| known.id == *id) {
+                pending.remove(hash);
+            }
         }
     }
 
@@ -82,5 +84,26 @@ impl Ingest {
     /// before they were saved, and for saves that are under way.
     pub(super) fn pending(&self) -> Vec<ChunkRef> {
         self.pending.lock().values().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::PackOptions;
+
+    #[test]
+    fn what_was_recorded_under_another_number_stays_pending() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let packs = PackStore::open(dir.path(), [7; 16], PackOptions::default()).unwrap();
+        let hash = chunks::hash(b"contents");
+        let at = packs.append(&hash, b"contents").unwrap();
+        let ingest = Ingest::new(packs);
+        let chunk = ChunkRef { id: ChunkId(2), hash, at };
+        ingest.pending.lock().insert(hash, chunk);
+        ingest.settled(&[(hash, ChunkId(1))]);
+        assert_eq!(ingest.pending(), [chunk]);
+        ingest.settled(&[(hash, ChunkId(2))]);
+        assert_eq!(ingest.pending(), []);
     }
 }
