@@ -48,6 +48,22 @@ impl SyncState {
     }
 }
 
+/// A round of making commits durable. However it ends, also by a panic, others may begin the next one.
+struct Round<'s> {
+    state: &'s SyncState,
+    /// Commits that are durable now, once that is known.
+    durable: u64,
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        let mut progress = self.state.progress.lock();
+        progress.running = false;
+        progress.durable = progress.durable.max(self.durable);
+        self.state.changed.notify_all();
+    }
+}
+
 impl Volume {
     /// After it returned, a killed daemon loses nothing of the file: what `close` waits for.
     pub fn flush(&self, handle: Handle) -> Result<()> {
@@ -95,14 +111,11 @@ impl Volume {
             progress.running = true;
             let covered = progress.committed;
             drop(progress);
-            let outcome = self.guard_failure(self.sync_once());
+            let mut round = Round { state: &self.sync_state, durable: 0 };
+            self.guard_failure(self.sync_once())?;
+            round.durable = covered;
+            drop(round);
             progress = self.sync_state.progress.lock();
-            progress.running = false;
-            if outcome.is_ok() {
-                progress.durable = progress.durable.max(covered);
-            }
-            self.sync_state.changed.notify_all();
-            outcome?;
         }
         self.check_failure()
     }
@@ -238,5 +251,24 @@ impl Volume {
     /// The time by the volume's clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_that_panics_lets_the_next_one_begin() {
+        let state = SyncState::default();
+        state.note_commit();
+        state.progress.lock().running = true;
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let _round = Round { state: &state, durable: 0 };
+            panic!("on purpose");
+        }));
+        assert!(ended.is_err());
+        let progress = state.progress.lock();
+        assert_eq!((progress.running, progress.durable), (false, 0));
     }
 }
