@@ -131,10 +131,20 @@ pub fn store_exists(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// What an interrupted `create_store` leaves (the header comes last), and what every ext4 has.
+/// What an interrupted `create_store` leaves (the header comes last), what every ext4 has, and what may be
+/// there before the store: its settings, and the log of a daemon that could not make it.
 fn is_leftover(entry: &std::fs::DirEntry) -> bool {
     let name = entry.file_name();
-    let known = [META_FILE, "meta.db-wal", "meta.db-shm", "lock", "lost+found"];
+    let known = [
+        META_FILE,
+        "meta.db-wal",
+        "meta.db-shm",
+        "lock",
+        "lost+found",
+        "verso.toml",
+        "verso.log",
+        "verso.log.1",
+    ];
     known.iter().any(|known| name == *known)
         || (name == PACKS_DIR
             && std::fs::read_dir(entry.path()).is_ok_and(|mut packs| packs.next().is_none()))
@@ -249,8 +259,13 @@ fn read_header(path: &Path) -> Result<([u8; 16], ChunkParams), StoreError> {
         format: u32,
     }
     let Format { format } = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if format != FORMAT {
-        return Err(StoreError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    match format {
+        FORMAT => {}
+        0 => return Err(wrong("there is no format 0: the file is damaged".into())),
+        newer => {
+            let path = path.to_owned();
+            return Err(StoreError::Newer { path, found: newer, known: FORMAT });
+        }
     }
     let header: Header = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if header.chunks.algorithm != CHUNK_ALGORITHM {
@@ -324,5 +339,47 @@ impl Volume {
             volume.start_timer(Arc::downgrade(&volume));
         }
         Ok(volume)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::SystemClock;
+    use tempfile::TempDir;
+
+    #[test]
+    fn settings_and_a_log_do_not_keep_a_store_from_being_made() {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("verso.toml"), "[store]\n").unwrap();
+        std::fs::write(dir.path().join("verso.log"), "could not mount\n").unwrap();
+        assert!(!store_exists(dir.path()).unwrap());
+        create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
+        assert!(store_exists(dir.path()).unwrap());
+        assert!(dir.path().join("verso.toml").exists());
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_alone() {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("verso.txt"), "").unwrap();
+        assert!(matches!(store_exists(dir.path()), Err(StoreError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn only_a_later_format_is_called_newer() {
+        let dir = TempDir::new().unwrap();
+        create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
+        let file = dir.path().join(HEADER_FILE);
+        let header = std::fs::read_to_string(&file).unwrap();
+        let with_format = |format: u32| {
+            let text = header.replace("format = 1", &format!("format = {format}"));
+            std::fs::remove_file(&file).unwrap();
+            std::fs::write(&file, text).unwrap();
+            read_header(dir.path())
+        };
+        assert!(with_format(1).is_ok());
+        assert!(matches!(with_format(0), Err(StoreError::Header { .. })));
+        assert!(matches!(with_format(2), Err(StoreError::Newer { found: 2, .. })));
     }
 }
