@@ -105,10 +105,11 @@ pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
 
 /// Refuses a database that this program doesn't understand.
 pub(super) fn verify(db: &Connection) -> Result<()> {
-    let found: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        FORMAT => Ok(()),
-        0 => Err(Error::Damaged("it holds no tables".into())),
-        newer => Err(Error::Newer { found: newer, known: FORMAT }),
+    let found: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match u32::try_from(found) {
+        Ok(FORMAT) => Ok(()),
+        Ok(0) => Err(Error::Damaged("it holds no tables".into())),
+        Ok(newer) => Err(Error::Newer { found: newer, known: FORMAT }),
+        Err(_) => Err(Error::Damaged(format!("there is no format {found}"))),
     }
 }
