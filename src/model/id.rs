@@ -17,7 +17,7 @@ impl fmt::Display for Ino {
     }
 }
 
-/// The number of a chunk in the chunk table: dense, local to one store, never reused.
+/// The number of a chunk in the chunk table: increasing, local to one store, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkId(pub u64);
 

@@ -131,3 +131,18 @@ fn attributes_of_an_open_file_can_change_without_touching_its_content() {
     let shown = drive.volume.lookup(Ino::ROOT, b"f").unwrap();
     assert_eq!((shown.size, shown.mode.bits()), (0, 0o600));
 }
+
+#[test]
+fn the_status_counts_the_pack_that_is_being_written() {
+    let drive = Drive::new();
+    let packs = |drive: &Drive| {
+        let status = drive.volume.status().unwrap();
+        (status.chunks > 0, status.packs)
+    };
+    assert_eq!(packs(&drive), (false, 0));
+    drive.save(Ino::ROOT, "file", b"contents");
+    assert_eq!(packs(&drive), (true, 1));
+    let drive = drive.crash();
+    assert_eq!(packs(&drive), (true, 1));
+    assert_eq!(packs(&drive.reopen()), (true, 1));
+}
