@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("meta", &["model", "sys"]),
     ("fs", &["model", "sys", "chunks", "meta"]),
     ("config", &["model"]),
-    // Of `sys` only what unmounting needs.
+    // Of `sys` only what unmounting needs, and failpoints.
     ("fuse", &["model", "config", "fs", "sys"]),
     ("http", &["model", "config", "fs"]),
     ("cli", &["model", "config", "fs"]),

@@ -9,6 +9,7 @@ use fuser::{Errno, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, Reply
 use super::convert;
 use crate::fs::{Error, Result, Volume};
 use crate::model::Attr;
+use crate::sys::failpoint;
 
 /// How long the kernel may believe a name or attributes: we are the only writer and all changes go
 /// through it, so nothing that it knows gets old.
@@ -28,9 +29,13 @@ pub(super) struct Op(pub(super) &'static str, pub(super) INodeNo);
 
 impl Op {
     /// Runs a handler. A panic in it is logged; unwinding drops the reply, which answers `EIO`, and
-    /// the loop lives on.
+    /// the loop lives on. The operation's name is a failpoint.
     pub(super) fn run(self, handler: impl FnOnce()) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(handler)) {
+        let marked = || {
+            failpoint::hit(self.0);
+            handler();
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(marked)) {
             log::error!("{} of inode {} panicked: {}", self.0, self.1.0, panic_text(&*panic));
         }
     }

@@ -1,21 +1,24 @@
-//! Named steps at which a test can kill the process, to show what a crash there leaves behind.
+//! Named steps at which a test can kill the process, to show what a crash there leaves behind, or let it panic.
 //!
 //! With the cargo feature `failpoints`, `VERSO_FAILPOINT=name` kills the process with SIGKILL the first
-//! time it gets to the step `name`, `name:N` the N-th time. Without the feature nothing is compiled in.
+//! time it gets to the step `name`, `name:N` the N-th time. `panic:name` and `panic:name:N` make the thread that
+//! gets there panic, this one time. Without the feature nothing is compiled in.
 
 /// Marks the step `name`.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn hit(_name: &str) {}
 
-/// Marks the step `name`; kills the process if it was told to die here.
+/// Marks the step `name`; kills the process, or panics, if it was told to do so here.
 #[cfg(feature = "failpoints")]
 pub fn hit(name: &str) {
     use std::sync::OnceLock;
     static ARMED: OnceLock<Option<Failpoint>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| Failpoint::parse(&std::env::var("VERSO_FAILPOINT").ok()?));
-    if armed.as_ref().is_some_and(|point| point.is_due(name)) {
-        die();
+    let Some(point) = armed.as_ref().filter(|point| point.is_due(name)) else { return };
+    match point.panics {
+        true => panic!("failpoint {name}"),
+        false => die(),
     }
 }
 
@@ -24,20 +27,26 @@ pub fn hit(name: &str) {
 #[derive(Debug)]
 struct Failpoint {
     name: String,
-    /// The hit that kills, counted from 1.
+    /// It ends the operation, not the process.
+    panics: bool,
+    /// The hit at which it happens, counted from 1.
     fatal: u64,
     seen: std::sync::atomic::AtomicU64,
 }
 
 #[cfg(any(feature = "failpoints", test))]
 impl Failpoint {
-    /// Parses `name` or `name:N` with N from 1; anything else arms nothing.
+    /// Parses `name` or `name:N` with N from 1, also after `panic:`; anything else arms nothing.
     fn parse(setting: &str) -> Option<Failpoint> {
+        let (panics, setting) = match setting.strip_prefix("panic:") {
+            Some(rest) => (true, rest),
+            None => (false, setting),
+        };
         let (name, fatal) = match setting.rsplit_once(':') {
             Some((name, count)) => (name, count.parse().ok().filter(|&n| n > 0)?),
             None => (setting, 1),
         };
-        Some(Failpoint { name: name.to_owned(), fatal, seen: 0.into() })
+        Some(Failpoint { name: name.to_owned(), panics, fatal, seen: 0.into() })
     }
 
     /// Counts a hit of `name`, and tells whether it is the fatal one.
@@ -68,6 +77,15 @@ mod tests {
         let hits = ["pack-seal", "other", "pack-seal", "pack-seal"].map(|name| point.is_due(name));
         assert_eq!(hits, [false, false, true, false]);
         assert!(Failpoint::parse("pack-seal").unwrap().is_due("pack-seal"));
+    }
+
+    #[test]
+    fn a_panic_is_asked_for_by_a_word_before_the_name() {
+        let point = Failpoint::parse("panic:mkdir:3").unwrap();
+        assert_eq!((point.name.as_str(), point.panics, point.fatal), ("mkdir", true, 3));
+        let point = Failpoint::parse("panic:mkdir").unwrap();
+        assert_eq!((point.name.as_str(), point.panics, point.fatal), ("mkdir", true, 1));
+        assert!(!Failpoint::parse("mkdir").unwrap().panics);
     }
 
     #[test]
