@@ -251,7 +251,7 @@ const EXIT_DAMAGE: i32 = 4;
 
 /// `check` must fail, and name exactly the damaged files.
 fn check_names(store: &Path, damaged: &[String], all: &[(String, u64)]) {
-    let Some(output) = check(store) else { return };
+    let output = check(store);
     assert_eq!(output.status.code(), Some(EXIT_DAMAGE), "{}", text(&output));
     let said = text(&output);
     let names = |name: &str| {
@@ -487,6 +487,57 @@ fn a_store_of_a_newer_version_is_refused() {
     fs::write(store.join("store.toml"), newer).unwrap();
     let why = Drive::start_with(&store, &mountpoint, &Options::default()).err().unwrap();
     assert!(why.contains("99") && why.contains(&store.display().to_string()), "{why}");
+}
+
+/// Mounts a store whose daemon panics once at `failpoint`, lets `work` meet that, and expects that the drive went on and that
+/// the log tells of it. Needs the feature `failpoints`.
+fn with_panic(test: &str, failpoint: &str, work: impl FnOnce(&Path)) {
+    if !is_root_or_skip(test) {
+        return;
+    }
+    if !cfg!(feature = "failpoints") {
+        eprintln!("SKIPPED {test}: built without the feature failpoints");
+        return;
+    }
+    let scratch = Scratch::new("panic");
+    let (store, mountpoint) = (scratch.path("store"), scratch.dir("mnt"));
+    run(verso().arg("init").arg(&store));
+    // The timer must not be the one that gets there.
+    let wrapper = ["env", "VERSO_STORE__SYNC_INTERVAL=1h"].map(str::to_owned).to_vec();
+    let failpoint = Some(format!("panic:{failpoint}"));
+    let options = Options { failpoint, wrapper, ..Options::default() };
+    let drive = Drive::start_with(&store, &mountpoint, &options).unwrap();
+    let dir = mountpoint.join("shared");
+    work(&dir);
+    fs::write(dir.join("after"), "the drive goes on").unwrap();
+    assert_eq!(fs::read(dir.join("after")).unwrap(), b"the drive goes on");
+    let log = drive.log();
+    assert!(log.contains("panicked: failpoint"), "the log doesn't tell of it:\n{log}");
+    drive.stop();
+    check_clean(&store);
+}
+
+#[test]
+fn a_panic_costs_one_operation_and_is_logged() {
+    let test = "a_panic_costs_one_operation_and_is_logged";
+    with_panic(test, "mkdir:2", |dir| {
+        fs::create_dir(dir.join("first")).unwrap();
+        let error = fs::create_dir(dir.join("second")).expect_err("its handler panicked");
+        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+        fs::create_dir(dir.join("second")).expect("the drive goes on");
+    });
+}
+
+#[test]
+fn a_panic_in_a_sync_lets_the_next_one_through() {
+    let test = "a_panic_in_a_sync_lets_the_next_one_through";
+    with_panic(test, "sync-before-packs", |dir| {
+        let mut file = File::create(dir.join("file")).unwrap();
+        file.write_all(b"contents").unwrap();
+        let error = file.sync_all().expect_err("its handler panicked");
+        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+        file.sync_all().expect("the next one is not kept waiting");
+    });
 }
 
 #[test]

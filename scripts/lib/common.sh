@@ -74,13 +74,7 @@ stop_drive() {
     rm -rf "$STORE"
 }
 
-check_store() {
-    if ! "$VERSO" check --help >/dev/null 2>&1; then
-        echo "NOT CHECKED $STORE: this verso has no command check"
-        return 0
-    fi
-    "$VERSO" check "$STORE" --read-data
-}
+check_store() { "$VERSO" check "$STORE" --read-data; }
 
 clean_up() {
     if [ -n "${DAEMON:-}" ]; then
