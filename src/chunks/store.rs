@@ -15,6 +15,7 @@ use crate::sys::{self, failpoint};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -283,12 +284,11 @@ impl PackStore {
             return Err(damaged("the chunk's length is impossible"));
         }
         let mut head = [0; RECORD_HEADER_LEN as usize];
-        let mut payload = vec![0; stored_len as usize];
-        let len = sys::read_two_at(file, &mut head, &mut payload, offset)
-            .map_err(|error| Error::from_io(&self.files.path(pack), error))?;
-        if len < head.len() + payload.len() {
-            return Err(damaged("the pack ends before the record does"));
-        }
+        let payload = sys::read_head_and_tail(file, &mut head, stored_len as usize, offset)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => damaged("the pack ends before the record does"),
+                _ => Error::from_io(&self.files.path(pack), error),
+            })?;
         let name = PackName { store: self.store_id, pack };
         let header = RecordHeader::decode(&head, &name, offset).map_err(damaged)?;
         if header.location(pack, offset) != chunk.at || header.hash != chunk.hash {

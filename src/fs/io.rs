@@ -18,10 +18,38 @@ const READ_AHEAD_BYTES: u64 = 4 << 20;
 /// A read of so much is part of reading from front to back: the kernel asks in such portions then.
 const LONG_READ_BYTES: usize = 128 << 10;
 
-/// A part of a read: where its bytes go and where they come from.
-enum Part {
-    Bytes { at: usize, piece: Piece },
-    Chunk { at: usize, len: usize, chunk: ChunkRef, skip: usize },
+/// A part of a read that is no hole.
+struct Part {
+    /// Where its bytes go, from the read's offset on.
+    at: usize,
+    len: usize,
+    from: From,
+}
+
+/// Where a part's bytes come from.
+enum From {
+    Memory(Piece),
+    Chunk { chunk: ChunkRef, skip: usize },
+}
+
+impl Part {
+    fn of_piece(piece: Piece, offset: u64) -> Option<Part> {
+        let (at, len) = ((piece.start - offset) as usize, piece.len as usize);
+        let from = match &piece.source {
+            Source::Memory { .. } => From::Memory(piece),
+            Source::Chunk { chunk, skip } => From::Chunk { chunk: *chunk, skip: *skip as usize },
+            Source::Hole => return None,
+        };
+        Some(Part { at, len, from })
+    }
+
+    fn of_extent(extent: &Extent, chunk: ChunkRef, offset: u64) -> Option<Part> {
+        Some(Part {
+            at: (extent.start - offset) as usize,
+            len: extent.len as usize,
+            from: From::Chunk { chunk, skip: extent.content.skip as usize },
+        })
+    }
 }
 
 impl Volume {
@@ -47,8 +75,15 @@ impl Volume {
         into: &mut Vec<u8>,
     ) -> Result<()> {
         let begin = into.len();
-        let outcome = self.resolve(node, offset, len, into).and_then(|parts| {
-            parts.into_iter().try_for_each(|part| self.fill(node, part, &mut into[begin..]))
+        let outcome = self.resolve(node, offset, len).and_then(|(total, parts)| {
+            into.reserve(total);
+            for part in parts {
+                // What no part covers is a hole.
+                into.resize(begin + part.at, 0);
+                self.append_part(node, &part, into)?;
+            }
+            into.resize(begin + total, 0);
+            Ok(())
         });
         if outcome.is_err() {
             into.truncate(begin);
@@ -56,57 +91,46 @@ impl Volume {
         outcome
     }
 
-    /// Finds out what a range shows and makes room for it, filled with zeros.
-    fn resolve(
-        &self,
-        node: &Node,
-        offset: u64,
-        len: usize,
-        into: &mut Vec<u8>,
-    ) -> Result<Vec<Part>> {
+    /// Finds out what a range shows: how many bytes, and the parts of them that are no holes, in order.
+    fn resolve(&self, node: &Node, offset: u64, len: usize) -> Result<(usize, Vec<Part>)> {
         let state = node.lock();
         let end = state.size().min(offset.saturating_add(len as u64));
-        if offset >= end {
-            return Ok(Vec::new());
-        }
-        into.resize(into.len() + (end - offset) as usize, 0);
         let mut parts = Vec::new();
+        if offset >= end {
+            return Ok((0, parts));
+        }
         for shown in state.overlay.resolve(offset, end) {
             match shown {
-                Shown::Piece(piece) => {
-                    parts.push(Part::Bytes { at: (piece.start - offset) as usize, piece });
-                }
+                Shown::Piece(piece) => parts.extend(Part::of_piece(piece, offset)),
                 // The query runs under the node's lock, so that no commit comes in between.
                 Shown::Base { start, len } => {
                     let found = self
                         .meta
                         .read(|view| view.extents_and_chunks(node.ino, start, start + len))?;
                     parts.extend(found.into_iter().filter_map(|(extent, chunk)| {
-                        chunk_part(&extent, chunk, offset, start, start + len)
+                        Part::of_extent(&extent.clip(start, start + len)?, chunk, offset)
                     }));
                 }
             }
         }
-        Ok(parts)
+        Ok(((end - offset) as usize, parts))
     }
 
-    fn fill(&self, node: &Node, part: Part, into: &mut [u8]) -> Result<()> {
-        let (at, len, chunk, skip) = match part {
-            Part::Bytes { at, piece } => match &piece.source {
-                Source::Memory { .. } => {
-                    let bytes = piece.bytes().unwrap_or_default();
-                    into[at..at + bytes.len()].copy_from_slice(bytes);
-                    return Ok(());
-                }
-                Source::Hole => return Ok(()),
-                Source::Chunk { chunk, skip } => (at, piece.len as usize, *chunk, *skip as usize),
-            },
-            Part::Chunk { at, len, chunk, skip } => (at, len, chunk, skip),
-        };
-        let bytes = self.ingest.packs().read(&chunk).inspect_err(|error| {
-            log::error!("{} can't be read at a damaged place: {error}", self.describe(node.ino));
-        })?;
-        into[at..at + len].copy_from_slice(&bytes[skip..skip + len]);
+    fn append_part(&self, node: &Node, part: &Part, into: &mut Vec<u8>) -> Result<()> {
+        match &part.from {
+            From::Memory(piece) => into.extend_from_slice(piece.bytes().unwrap_or_default()),
+            From::Chunk { chunk, skip } => {
+                let bytes = self.ingest.packs().read(chunk).inspect_err(|error| {
+                    let file = self.describe(node.ino);
+                    log::error!("{file} can't be read at a damaged place: {error}");
+                })?;
+                let wanted = bytes.get(*skip..skip + part.len).ok_or_else(|| {
+                    let why = format!("an extent of inode {} is longer than its chunk", node.ino);
+                    Error::Meta(crate::meta::Error::Damaged(why))
+                })?;
+                into.extend_from_slice(wanted);
+            }
+        }
         Ok(())
     }
 
@@ -332,14 +356,4 @@ fn push_hole(pieces: &mut Vec<Piece>, from: u64, to: u64) {
     if from < to {
         pieces.push(Piece { start: from, len: to - from, source: Source::Hole });
     }
-}
-
-fn chunk_part(extent: &Extent, chunk: ChunkRef, offset: u64, from: u64, to: u64) -> Option<Part> {
-    let part = extent.clip(from, to)?;
-    Some(Part::Chunk {
-        at: (part.start - offset) as usize,
-        len: part.len as usize,
-        chunk,
-        skip: part.content.skip as usize,
-    })
 }

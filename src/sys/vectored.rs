@@ -30,12 +30,7 @@ pub fn write_two_at(file: &File, head: &[u8], tail: &[u8], offset: u64) -> io::R
 
 /// Fills `head` and then `tail` from `offset` on; returns how many bytes there were, fewer than both
 /// hold only at the end of the file.
-pub fn read_two_at(
-    file: &File,
-    head: &mut [u8],
-    tail: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
+fn read_two_at(file: &File, head: &mut [u8], tail: &mut [u8], offset: u64) -> io::Result<usize> {
     let total = head.len() + tail.len();
     let mut done = loop {
         match preadv(file, head, tail, offset) {
@@ -56,6 +51,36 @@ pub fn read_two_at(
         }
     }
     Ok(done)
+}
+
+/// Like [`read_two_at`], with a tail of `len` bytes that is made for it: without filling it first, which takes
+/// as long as reading from the kernel's cache does. Fewer bytes than asked for are an error (`UnexpectedEof`).
+#[allow(unsafe_code)]
+pub fn read_head_and_tail(
+    file: &File,
+    head: &mut [u8],
+    len: usize,
+    offset: u64,
+) -> io::Result<Vec<u8>> {
+    let mut tail: Vec<u8> = Vec::with_capacity(len);
+    let buffers = [
+        libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
+        libc::iovec { iov_base: tail.as_mut_ptr().cast(), iov_len: len },
+    ];
+    // SAFETY: both buffers are writable for their length (the second one is the vector's own allocation of
+    // at least `len` bytes), distinct, and outlive the call.
+    let result = unsafe { libc::preadv(file.as_raw_fd(), buffers.as_ptr(), 2, signed(offset)?) };
+    if usize::try_from(result) == Ok(head.len() + len) {
+        // SAFETY: the kernel has written all of the first `len` bytes.
+        unsafe { tail.set_len(len) };
+        return Ok(tail);
+    }
+    // Interrupted, short, or failed: the careful way finds out which.
+    let mut tail = vec![0; len];
+    match read_two_at(file, head, &mut tail, offset)? {
+        all if all == head.len() + len => Ok(tail),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 #[allow(unsafe_code)]
