@@ -3,22 +3,29 @@
 use super::Result;
 use crate::chunks::{self, PackStore};
 use crate::meta::{Meta, Tx};
-use crate::model::{ChunkHash, ChunkId, ChunkRef};
+use crate::model::{ChunkHash, ChunkId, ChunkRef, Timestamp};
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
     packs: PackStore,
     /// Chunks that lie in a pack and are in no committed row yet. A leaf: see [`Volume`](super::Volume).
     pending: Mutex<HashMap<ChunkHash, ChunkRef>>,
+    /// Chunks that could not be read back since the store was opened. A leaf.
+    damaged: Mutex<HashSet<ChunkId>>,
     /// Held for reading from an append until the chunk is pending. Taken before `pending`.
     appending: RwLock<()>,
 }
 
 impl Ingest {
     pub(super) fn new(packs: PackStore) -> Ingest {
-        Ingest { packs, pending: Mutex::default(), appending: RwLock::default() }
+        Ingest {
+            packs,
+            pending: Mutex::default(),
+            damaged: Mutex::default(),
+            appending: RwLock::default(),
+        }
     }
 
     pub(super) fn packs(&self) -> &PackStore {
@@ -42,6 +49,35 @@ impl Ingest {
         // The number is asked for after the append: see `Meta::next_chunk`.
         let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
         Ok(*self.pending.lock().entry(hash).or_insert(chunk))
+    }
+
+    /// Remembers that a chunk could not be read back.
+    pub(super) fn note_damage(&self, chunk: ChunkId) {
+        self.damaged.lock().insert(chunk);
+    }
+
+    /// Whether a chunk could not be read back.
+    pub(super) fn is_damaged(&self, chunk: ChunkId) -> bool {
+        self.damaged.lock().contains(&chunk)
+    }
+
+    /// Brings a chunk whose record is damaged back: somebody writes its contents anew. Every file that
+    /// shows it is whole again.
+    ///
+    /// The copy is on the disk before a row names it: a start doesn't verify chunks with old numbers.
+    pub(super) fn heal(
+        &self,
+        meta: &Meta,
+        now: Timestamp,
+        chunk: ChunkRef,
+        plain: &[u8],
+    ) -> Result<ChunkRef> {
+        let at = self.packs.append(&chunk.hash, plain)?;
+        self.packs.sync()?;
+        meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
+        self.damaged.lock().remove(&chunk.id);
+        log::warn!("chunk {} was damaged; its contents were written again", chunk.hash);
+        Ok(ChunkRef { at, ..chunk })
     }
 
     /// Adds those of `chunks` to the chunk table that aren't in it, as part of `tx`. Tells which: once the

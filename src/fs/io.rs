@@ -121,6 +121,7 @@ impl Volume {
             From::Memory(piece) => into.extend_from_slice(piece.bytes().unwrap_or_default()),
             From::Chunk { chunk, skip } => {
                 let bytes = self.ingest.packs().read(chunk).inspect_err(|error| {
+                    self.ingest.note_damage(chunk.id);
                     let file = self.describe(node.ino);
                     log::error!("{file} can't be read at a damaged place: {error}");
                 })?;

@@ -81,7 +81,10 @@ impl Volume {
         let mut cursor = RunCursor::new(run, self.chunk_max());
         while let Some(ahead) = cursor.ahead() {
             let Some(len) = self.cutter.next(&ahead, last) else { break };
-            let chunk = self.ingest.store(&self.meta, &ahead[..len])?;
+            let mut chunk = self.ingest.store(&self.meta, &ahead[..len])?;
+            if self.ingest.is_damaged(chunk.id) {
+                chunk = self.ingest.heal(&self.meta, self.now(), chunk, &ahead[..len])?;
+            }
             drop(ahead);
             let (start, parts) = cursor.take(len);
             self.install(node, start, &parts, chunk);

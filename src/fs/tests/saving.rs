@@ -126,3 +126,36 @@ fn moments_go_on_after_a_crash_with_the_clock_set_back() {
     let row = drive.volume.meta.read(|view| view.inode(inode.ino)).unwrap().unwrap();
     assert!(row.since > Moment(last.0));
 }
+
+#[test]
+fn writing_the_contents_of_a_damaged_chunk_again_heals_every_file_that_shows_it() {
+    let drive = Drive::new();
+    let content = noise(9, 40_000);
+    let attr = drive.save(Ino::ROOT, "f", &content);
+    drive.volume.sync_all().unwrap();
+    let drive = drive.reopen();
+    let view = |view: &crate::meta::View<'_>| view.extents_and_chunks(attr.ino, 0, u64::MAX);
+    let (_, chunk) = drive.volume.meta.read(view).unwrap()[0];
+    let pack = drive.dir.path().join(format!("store/packs/{}.pack", chunk.at.pack));
+    flip(&pack, chunk.at.offset + 1000);
+    let handle = drive.volume.open(attr.ino, READ_WRITE).unwrap();
+    let damage = drive.volume.read(handle, 0, 10, &mut Vec::new()).unwrap_err();
+    assert_eq!(damage.errno(), libc::EIO);
+    drive.save(Ino::ROOT, "again", &content);
+    assert_eq!(drive.load(Ino::ROOT, "again"), content);
+    let mut healed = Vec::new();
+    drive.volume.read(handle, 0, content.len(), &mut healed).unwrap();
+    assert_eq!(healed, content);
+    let drive = drive.crash();
+    assert_eq!(drive.load(Ino::ROOT, "f"), content);
+}
+
+/// Flips a bit of a file, whose mode may forbid writing.
+fn flip(path: &std::path::Path, offset: u64) {
+    use std::os::unix::fs::{FileExt, PermissionsExt};
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+}
