@@ -31,7 +31,7 @@ pub enum Problem {
     NoRoot,
     /// The link count is not the number of names.
     LinkCount { ino: u64, is: u64, should: u64 },
-    /// The inode's directory holds no name of it.
+    /// The parent that a directory names holds no name of it.
     ParentHint { ino: u64 },
     /// Listed as without a name, but it has one or is gone.
     StaleOrphan { ino: u64 },
@@ -126,7 +126,7 @@ impl fmt::Display for Problem {
             P::LinkCount { ino, is, should } => {
                 write!(f, "inode {ino} has link count {is} instead of {should}")
             }
-            P::ParentHint { ino } => write!(f, "inode {ino} has no name where it says"),
+            P::ParentHint { ino } => write!(f, "directory {ino} has no name where it says"),
             P::StaleOrphan { ino } => write!(f, "inode {ino} is wrongly listed as without a name"),
             P::Mode { ino, mode } => write!(f, "inode {ino} has mode {mode:o}, which is no kind"),
             P::NoTarget { ino } => write!(f, "the symbolic link {ino} has no target"),

@@ -120,18 +120,28 @@ fn what_is_in_flight_is_no_finding() {
 }
 
 #[test]
+fn a_file_that_lost_the_newest_of_its_names_is_whole() {
+    let drive = used();
+    let (one, d) = (Ino(drive.ino("one")), Ino(drive.ino("d")));
+    drive.volume.link(one, d, b"newest").unwrap();
+    drive.volume.unlink(d, b"newest").unwrap();
+    let report = drive.check(false, false);
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[test]
 fn counts_are_put_right_and_open_files_learn_of_it() {
     let drive = used();
-    let (one, d) = (drive.ino("one"), drive.ino("d"));
+    let (one, d, shared) = (drive.ino("one"), drive.ino("d"), drive.ino("shared"));
     drive.breaks(&format!("UPDATE inode SET nlink = 9 WHERE ino = {one}"), &["LinkCount"], "/one");
     let handle = drive.volume.open(Ino(one), READ_WRITE).unwrap();
     drive.is_repaired(&["LinkCount"]);
     assert_eq!(drive.volume.getattr(Ino(one)).unwrap().nlink, 1);
     drive.volume.release(handle).unwrap();
     drive.breaks(
-        &format!("UPDATE inode SET parent = {d} WHERE ino = {one}"),
+        &format!("UPDATE inode SET parent = {shared} WHERE ino = {d}"),
         &["ParentHint"],
-        "/one",
+        "/d",
     );
     drive.is_repaired(&["ParentHint"]);
     let sql = format!("UPDATE inode SET allocated = 7 WHERE ino = {one}");
