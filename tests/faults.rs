@@ -511,8 +511,12 @@ fn with_panic(test: &str, failpoint: &str, work: impl FnOnce(&Path)) {
     work(&dir);
     fs::write(dir.join("after"), "the drive goes on").unwrap();
     assert_eq!(fs::read(dir.join("after")).unwrap(), b"the drive goes on");
-    let log = drive.log();
-    assert!(log.contains("panicked: failpoint"), "the log doesn't tell of it:\n{log}");
+    // The answer is sent while the stack unwinds, the line is written afterwards.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !drive.log().contains("panicked: failpoint") {
+        assert!(std::time::Instant::now() < deadline, "the log is silent:\n{}", drive.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     drive.stop();
     check_clean(&store);
 }
