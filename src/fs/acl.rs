@@ -4,7 +4,7 @@
 use super::types::Caller;
 use super::volume::Volume;
 use super::{Error, Result};
-use crate::meta::Tx;
+use crate::meta::{self, Tx};
 use crate::model::{ACL_ACCESS, ACL_DEFAULT, Acl, Attr, FileKind, Ino, Mode};
 
 /// What a new inode gets from its directory.
@@ -13,6 +13,19 @@ pub(super) struct Inherited {
     pub(super) mode: u32,
     access: Option<Acl>,
     default: Option<Acl>,
+}
+
+impl Inherited {
+    /// Stores what a new inode inherited.
+    pub(super) fn store(&self, tx: &Tx<'_>, ino: Ino) -> meta::Result<()> {
+        if let Some(acl) = &self.access {
+            tx.set_xattr(ino, ACL_ACCESS, &acl.to_xattr())?;
+        }
+        if let Some(acl) = &self.default {
+            tx.set_xattr(ino, ACL_DEFAULT, &acl.to_xattr())?;
+        }
+        Ok(())
+    }
 }
 
 impl Volume {
@@ -36,22 +49,6 @@ impl Volume {
         let Some(default) = parse(&value)? else { return Err(Error::Invalid) };
         let given = default.inherit(permissions, kind == FileKind::Directory);
         Ok(Inherited { mode: given.mode, access: given.access, default: given.default })
-    }
-
-    /// Stores what a new inode inherited.
-    pub(super) fn store_inherited_acl(
-        &self,
-        tx: &Tx<'_>,
-        ino: Ino,
-        inherited: &Inherited,
-    ) -> Result<()> {
-        if let Some(acl) = &inherited.access {
-            tx.set_xattr(ino, ACL_ACCESS, &acl.to_xattr())?;
-        }
-        if let Some(acl) = &inherited.default {
-            tx.set_xattr(ino, ACL_DEFAULT, &acl.to_xattr())?;
-        }
-        Ok(())
     }
 
     /// A change of the mode changes the access ACL, where there is one.

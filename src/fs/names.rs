@@ -1,10 +1,11 @@
 //! Names: looking them up, making, linking, moving and removing them.
 
+use super::acl::Inherited;
 use super::node::OpenFile;
 use super::types::{Caller, Handle, OpenMode, RenameMode};
 use super::volume::Volume;
 use super::{Error, Result};
-use crate::meta::{Dentry, Inode, Tx};
+use crate::meta::{self, Dentry, Inode, Redo, Tx};
 use crate::model::{Attr, FileKind, Ino, Mode, Timestamp};
 
 /// The longest name, in bytes.
@@ -27,6 +28,30 @@ struct NewInode<'a> {
     mode: u32,
     rdev: u32,
     target: Option<&'a [u8]>,
+}
+
+/// A new inode and its name, complete: its rows can be written a second time.
+struct Birth {
+    attr: Attr,
+    parent: Ino,
+    name: Vec<u8>,
+    target: Option<Vec<u8>>,
+    inherited: Inherited,
+}
+
+impl Birth {
+    fn write(&self, tx: &Tx<'_>) -> meta::Result<()> {
+        tx.create_inode(&self.attr, self.parent)?;
+        tx.add_dentry(self.parent, &self.name, &self.attr)?;
+        if let Some(target) = &self.target {
+            tx.set_symlink_target(self.attr.ino, target)?;
+        }
+        self.inherited.store(tx, self.attr.ino)
+    }
+
+    fn inode(&self, tx: &Tx<'_>) -> Inode {
+        Inode { attr: self.attr, parent: self.parent, since: tx.moment, content_since: tx.moment }
+    }
 }
 
 /// What happened to an inode's link count: to be told to its node once it is committed.
@@ -106,8 +131,7 @@ impl Volume {
         how: OpenMode,
     ) -> Result<(Attr, Handle)> {
         let tree = self.tree.lock();
-        let new = NewInode { kind: FileKind::File, mode, rdev: 0, target: None };
-        match self.make(caller, parent, name, &new) {
+        match self.make_deferred(caller, parent, name, mode) {
             Ok(inode) => {
                 let node = self.nodes.acquire(inode);
                 Ok((inode.attr, self.handles.insert(OpenFile { node, how })))
@@ -124,14 +148,9 @@ impl Volume {
 
     /// `tree` is held.
     fn make(&self, caller: &Caller, parent: Ino, name: &[u8], new: &NewInode<'_>) -> Result<Inode> {
-        check_new_name(name)?;
-        self.check_writable()?;
-        self.space.reserve(NAME_ROOM_BYTES)?;
+        self.check_room_for(name)?;
         self.write_meta(|tx| {
-            let directory = tx.inode(parent)?.ok_or(Error::NotFound)?;
-            if tx.dentry(parent, name)?.is_some() {
-                return Err(Error::Exists);
-            }
+            let directory = self.directory_without(tx, parent, name)?;
             let inode = self.add_inode(tx, caller, &directory, name, new)?;
             let is_directory = new.kind == FileKind::Directory;
             tx.touch_directory(parent, inode.attr.btime, i32::from(is_directory))?;
@@ -140,6 +159,39 @@ impl Volume {
             }
             Ok(inode)
         })
+    }
+
+    /// Makes a file whose name is committed together with what comes next, its content as a rule, or
+    /// when it is closed. `tree` is held.
+    fn make_deferred(&self, caller: &Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Inode> {
+        self.check_room_for(name)?;
+        let new = NewInode { kind: FileKind::File, mode, rdev: 0, target: None };
+        self.write_meta_deferred(|tx| {
+            let directory = self.directory_without(tx, parent, name)?;
+            let birth = self.birth(tx, caller, &directory, name, &new)?;
+            let inode = birth.inode(tx);
+            let add: Redo = Box::new(move |tx| {
+                birth.write(tx)?;
+                tx.touch_directory(parent, birth.attr.btime, 0)
+            });
+            add(tx)?;
+            Ok((inode, add))
+        })
+    }
+
+    fn check_room_for(&self, name: &[u8]) -> Result<()> {
+        check_new_name(name)?;
+        self.check_writable()?;
+        self.space.reserve(NAME_ROOM_BYTES)
+    }
+
+    /// The directory, which must not hold the name.
+    fn directory_without(&self, tx: &Tx<'_>, parent: Ino, name: &[u8]) -> Result<Inode> {
+        let directory = tx.inode(parent)?.ok_or(Error::NotFound)?;
+        match tx.dentry(parent, name)? {
+            Some(_) => Err(Error::Exists),
+            None => Ok(directory),
+        }
     }
 
     /// Adds an inode under a name, with what it inherits from its directory.
@@ -151,6 +203,20 @@ impl Volume {
         name: &[u8],
         new: &NewInode<'_>,
     ) -> Result<Inode> {
+        let birth = self.birth(tx, caller, directory, name, new)?;
+        birth.write(tx)?;
+        Ok(birth.inode(tx))
+    }
+
+    /// What a new inode is to be.
+    fn birth(
+        &self,
+        tx: &Tx<'_>,
+        caller: &Caller,
+        directory: &Inode,
+        name: &[u8],
+        new: &NewInode<'_>,
+    ) -> Result<Birth> {
         let now = self.now();
         let parent = directory.attr.ino;
         let is_directory = new.kind == FileKind::Directory;
@@ -172,13 +238,8 @@ impl Volume {
             ctime: now,
             btime: now,
         };
-        tx.create_inode(&attr, parent)?;
-        tx.add_dentry(parent, name, &attr)?;
-        if let Some(target) = new.target {
-            tx.set_symlink_target(attr.ino, target)?;
-        }
-        self.store_inherited_acl(tx, attr.ino, &inherited)?;
-        Ok(Inode { attr, parent, since: tx.moment, content_since: tx.moment })
+        let (name, target) = (name.to_vec(), new.target.map(<[u8]>::to_vec));
+        Ok(Birth { attr, parent, name, target, inherited })
     }
 
     fn is_projects(&self, tx: &Tx<'_>, directory: Ino) -> Result<bool> {

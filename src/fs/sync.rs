@@ -68,10 +68,11 @@ impl Volume {
     /// After it returned, a killed daemon loses nothing of the file: what `close` waits for.
     pub fn flush(&self, handle: Handle) -> Result<()> {
         let file = self.handles.get(handle)?;
-        if !file.how.write {
-            return Ok(());
+        if file.how.write {
+            self.guard_failure(self.save(&file.node))?;
         }
-        self.guard_failure(self.save(&file.node))
+        // Its name may still wait for a commit, whether something was written to it or not.
+        self.commit_deferred()
     }
 
     /// After it returned, a power cut loses nothing of the file.
@@ -122,6 +123,8 @@ impl Volume {
 
     /// Packs, then the log: see the design's *one operation, one transaction*.
     fn sync_once(&self) -> Result<()> {
+        self.commit_deferred()?;
+        self.meta.start_sync();
         failpoint::hit("sync-before-packs");
         self.ingest.packs().sync()?;
         failpoint::hit("sync-before-log");

@@ -9,7 +9,7 @@ use super::types::{Handle, OpenMode};
 use super::workers::Workers;
 use super::{Error, Result};
 use crate::chunks::{ChunkParams, Cutter};
-use crate::meta::{Inode, Meta, Tx};
+use crate::meta::{Inode, Meta, Redo, Tx};
 use crate::model::{Attr, FileKind, Ino};
 use crate::sys::{Clock, StoreLock};
 use parking_lot::Mutex;
@@ -222,6 +222,29 @@ impl Volume {
         let outcome = self.guard_failure(self.meta.write(self.now(), work))?;
         self.sync_state.note_commit();
         Ok(outcome)
+    }
+
+    /// A transaction that is committed with the next one: see [`Meta::write_deferred`].
+    pub(super) fn write_meta_deferred<T>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<(T, Redo)>,
+    ) -> Result<T> {
+        self.check_writable()?;
+        let outcome = self.guard_failure(self.meta.write_deferred(self.now(), work))?;
+        self.sync_state.note_commit();
+        Ok(outcome)
+    }
+
+    /// From here on a killed daemon loses nothing that was acknowledged. What was deferred was accepted:
+    /// the reserve is given up for it.
+    pub(super) fn commit_deferred(&self) -> Result<()> {
+        let outcome = match self.meta.commit_deferred().map_err(Error::from) {
+            Err(Error::NoSpace) if self.space.release_reserve() => {
+                self.meta.commit_deferred().map_err(Error::from)
+            }
+            outcome => outcome,
+        };
+        self.guard_failure(outcome)
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

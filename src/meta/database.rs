@@ -1,8 +1,9 @@
-//! The connections: one that writes, some that read, and the log that makes commits durable.
+//! The connections: one that writes (see `writer`), some that read, and the log that makes commits durable.
 
 use super::counters::Counters;
+use super::writer::Writer;
 use super::{Error, Result, schema};
-use crate::model::{ChunkId, Ino, Moment, Timestamp};
+use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -11,6 +12,7 @@ use siphasher::sip::SipHasher24;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Memory for pages that the writing connection keeps.
@@ -33,8 +35,10 @@ pub struct Meta {
     path: PathBuf,
     counters: Counters,
     slots: SipHasher24,
-    /// Guards the one connection that writes; a transaction holds it from begin to commit.
-    writer: Mutex<Connection>,
+    /// Guards the one connection that writes; whoever changes something holds it meanwhile.
+    pub(super) writer: Mutex<Writer>,
+    /// Whether the writer holds deferred work. Set and cleared under its lock.
+    pub(super) has_deferred: AtomicBool,
     /// Idle reading connections.
     readers: Mutex<Vec<Connection>>,
     /// The log, to make commits durable without a commit. Never closed while SQLite is open.
@@ -65,53 +69,32 @@ impl Meta {
             path: path.to_owned(),
             counters,
             slots: SipHasher24::new_with_key(&key),
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Writer::new(writer)),
+            has_deferred: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
             log,
         })
     }
 
-    /// Runs `work` as one transaction at the next moment. An error of `work` rolls everything back.
-    /// Once this returned, the change survives the death of the process (not yet a power cut).
-    pub fn write<T, E: From<Error>>(
-        &self,
-        now: Timestamp,
-        work: impl FnOnce(&Tx<'_>) -> std::result::Result<T, E>,
-    ) -> std::result::Result<T, E> {
-        let db = self.writer.lock();
-        run(&db, "BEGIN IMMEDIATE").map_err(E::from)?;
-        let _ends = EndOnPanic { db: &db, counters: &self.counters };
-        let moment = self.counters.next_moment(now);
-        let tx = Tx { view: View { db: &db, meta: self }, moment };
-        let outcome = work(&tx).and_then(|value| {
-            self.counters.keep_below_ceiling(&db)?;
-            run(&db, "COMMIT")?;
-            Ok(value)
-        });
-        if outcome.is_err() {
-            // Also where SQLite rolled back by itself, as it may when the disk is full.
-            self.counters.distrust_ceilings();
-            if !db.is_autocommit() {
-                run(&db, "ROLLBACK").map_err(E::from)?;
-            }
-        }
-        outcome
-    }
-
-    /// Reads what is committed. Each query sees the newest commit.
+    /// Reads what was acknowledged. Each query sees the newest state.
     pub fn read<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         // The writing connection keeps its cache from one commit to the next, a reading one must drop
         // it: while nobody writes, reading is fastest there.
-        if let Some(db) = self.writer.try_lock() {
-            return work(&View { db: &db, meta: self });
+        // Only there is what was deferred.
+        let writer = match self.has_deferred() {
+            true => Some(self.writer.lock()),
+            false => self.writer.try_lock(),
+        };
+        match writer {
+            Some(writer) => work(&View { db: &writer.db, meta: self }),
+            None => self.read_beside(work),
         }
-        self.read_beside(work)
     }
 
-    /// Like [`Meta::read`], never in the way of those who write: for what takes long.
+    /// Reads what is committed, never in the way of those who write.
     fn read_beside<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
@@ -134,12 +117,19 @@ impl Meta {
         &self,
         work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        self.commit_deferred().map_err(E::from)?;
         self.read_beside(|view| {
             run(view.db, "BEGIN DEFERRED").map_err(E::from)?;
             let outcome = work(view);
             run(view.db, "COMMIT").map_err(E::from)?;
             outcome
         })
+    }
+
+    /// Lets the kernel begin to write the log, so that [`Meta::sync`] has less to wait for. It may do so
+    /// at any time by itself: nothing depends on the log being written later than something else.
+    pub fn start_sync(&self) {
+        sys::start_writeback(&self.log, 0, 0);
     }
 
     /// Makes every commit so far survive a power cut.
@@ -169,19 +159,21 @@ impl Meta {
         self.read_beside(|view| {
             Ok::<_, Error>(view.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
         })?;
-        let db = self.writer.lock();
-        db.busy_timeout(Duration::ZERO)?;
-        let outcome = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        db.busy_timeout(BUSY_TIMEOUT)?;
+        let mut writer = self.writer.lock();
+        self.settle_deferred(&mut writer)?;
+        writer.db.busy_timeout(Duration::ZERO)?;
+        let outcome = writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        writer.db.busy_timeout(BUSY_TIMEOUT)?;
         Ok(outcome?)
     }
 
     /// Copies the log back and empties it: at an orderly stop.
     pub fn close(&self) -> Result<()> {
         self.readers.lock().clear();
-        let db = self.writer.lock();
-        self.counters.settle(&db)?;
-        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let mut writer = self.writer.lock();
+        self.settle_deferred(&mut writer)?;
+        self.counters.settle(&writer.db)?;
+        writer.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
     }
 
@@ -223,29 +215,12 @@ impl Meta {
     /// Runs SQL as it is: for tests that make by hand what must never be.
     #[cfg(test)]
     pub fn execute(&self, sql: &str) {
-        self.writer.lock().execute_batch(sql).unwrap();
+        self.writer.lock().db.execute_batch(sql).unwrap();
     }
 
     /// The hash that spreads names over slots.
     pub(super) fn slot_hasher(&self) -> SipHasher24 {
         self.slots
-    }
-}
-
-/// Rolls a transaction back that a panic left open, or nothing could be written any more.
-struct EndOnPanic<'a> {
-    db: &'a Connection,
-    counters: &'a Counters,
-}
-
-impl Drop for EndOnPanic<'_> {
-    fn drop(&mut self) {
-        if !self.db.is_autocommit() {
-            self.counters.distrust_ceilings();
-            if let Err(error) = run(self.db, "ROLLBACK") {
-                log::error!("the metadata's transaction can't be rolled back: {error}");
-            }
-        }
     }
 }
 
@@ -260,6 +235,12 @@ pub struct Tx<'a> {
     view: View<'a>,
     /// The moment at which everything in this transaction happens.
     pub moment: Moment,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(view: View<'a>, moment: Moment) -> Tx<'a> {
+        Tx { view, moment }
+    }
 }
 
 #[cfg(test)]
@@ -279,7 +260,7 @@ impl<'a> Deref for Tx<'a> {
     }
 }
 
-fn run(db: &Connection, sql: &str) -> Result<()> {
+pub(super) fn run(db: &Connection, sql: &str) -> Result<()> {
     db.prepare_cached(sql)?.execute([])?;
     Ok(())
 }

@@ -18,6 +18,7 @@ mod repair;
 mod rewind;
 mod schema;
 mod statistics;
+mod writer;
 mod xattrs;
 
 pub use check::{ChunkRow, CounterRow, ExtentRow, InodeRow, NameRow};
@@ -26,3 +27,4 @@ pub use error::{Error, Result};
 pub use inodes::Inode;
 pub use names::Dentry;
 pub use statistics::Totals;
+pub use writer::Redo;

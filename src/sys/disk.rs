@@ -52,8 +52,8 @@ pub fn preallocate(file: &File, offset: u64, len: u64, keep_size: bool) -> io::R
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Asks the kernel to start writing a range of the file back, so that a later fdatasync has little left
-/// to do. Gives no durability and reports no error: the fdatasync does both.
+/// Asks the kernel to start writing a range of the file back (`len` 0: all from `offset` on), so that
+/// a later fdatasync has little left to do. Gives no durability and reports no error: the fdatasync does both.
 #[allow(unsafe_code)]
 pub fn start_writeback(file: &File, offset: u64, len: u64) {
     let flags = libc::SYNC_FILE_RANGE_WRITE;

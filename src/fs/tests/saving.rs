@@ -159,3 +159,30 @@ fn flip(path: &std::path::Path, offset: u64) {
     file.read_exact_at(&mut byte, offset).unwrap();
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
+
+#[test]
+fn closing_keeps_a_new_name_also_of_an_empty_file_that_was_only_read() {
+    let drive = Drive::new();
+    let how = OpenMode { write: false, ..READ_WRITE };
+    let (_, handle) = drive.volume.create(&ROOT, Ino::ROOT, b"closed", 0o644, how).unwrap();
+    drive.volume.flush(handle).unwrap();
+    let (open, _) = drive.create(Ino::ROOT, "open");
+    assert_eq!(drive.volume.lookup(Ino::ROOT, b"open").unwrap().ino, open.ino);
+    let drive = drive.crash();
+    assert!(drive.volume.lookup(Ino::ROOT, b"closed").is_ok());
+    // Nobody closed it, so nothing was promised; its number is not given to another one.
+    assert!(drive.volume.lookup(Ino::ROOT, b"open").is_err());
+    assert_ne!(drive.create(Ino::ROOT, "open").0.ino, open.ino);
+}
+
+#[test]
+fn a_new_name_in_another_change_is_not_lost_when_that_change_fails() {
+    let drive = Drive::new();
+    let (_, handle) = drive.create(Ino::ROOT, "new");
+    let missing = drive.volume.unlink(Ino::ROOT, b"missing");
+    assert!(matches!(missing, Err(Error::NotFound)));
+    drive.volume.write(handle, 0, b"content").unwrap();
+    drive.volume.fsync(handle).unwrap();
+    let drive = drive.crash();
+    assert_eq!(drive.load(Ino::ROOT, "new"), b"content");
+}
