@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fuser", &["fuse"]),
     ("httparse", &["http"]),
     ("indicatif", &["cli"]),
+    ("jiff", &["model"]),
     ("libc", &["sys", "fs", "fuse"]),
     ("log", &[]),
     ("lru", &["chunks", "fs"]),

@@ -5,9 +5,11 @@ mod attr;
 mod extent;
 mod id;
 mod time;
+mod when;
 
 pub use acl::{ACL_ACCESS, ACL_DEFAULT, Acl, AclError, Inherited};
 pub use attr::{Attr, FileKind, Mode};
 pub use extent::{Content, Extent, Splice, push_extent, splice};
 pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
 pub use time::{Moment, Timestamp};
+pub use when::{When, WhenError, Zone, gmt_name, moment_name, parse_when, second_name};
