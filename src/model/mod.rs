@@ -5,6 +5,7 @@ mod attr;
 mod extent;
 mod id;
 mod time;
+mod version_name;
 mod when;
 
 pub use acl::{ACL_ACCESS, ACL_DEFAULT, Acl, AclError, Inherited};
@@ -12,4 +13,5 @@ pub use attr::{Attr, FileKind, Mode};
 pub use extent::{Content, Extent, Splice, push_extent, splice};
 pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
 pub use time::{Moment, Timestamp};
+pub use version_name::{Control, parse_number, real_names, shown_name, version_name};
 pub use when::{When, WhenError, Zone, gmt_name, moment_name, parse_when, second_name};
