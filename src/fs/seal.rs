@@ -6,7 +6,9 @@ use super::overlay::{Piece, Shown, Source, same_shown};
 use super::recut::{Range, Shape, neighbours};
 use super::volume::Volume;
 use super::{Error, Result};
+use crate::chunks::Cutter;
 use crate::model::{ChunkRef, Extent};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// So much in memory of one file sets a worker to sealing it.
@@ -17,6 +19,10 @@ const BACKGROUND_RUN_BYTES: u64 = 1 << 20;
 const SCATTERED_BYTES: u64 = 32 << 20;
 /// A worker takes this much of a run at a time, so that memory is given back in steps.
 const JOB_BYTES: u64 = 8 << 20;
+/// The cuts of a run from this length on are found ahead, by a thread that lives as long.
+const CUT_AHEAD_BYTES_MIN: u64 = 1 << 20;
+/// How many are found ahead.
+const CUTS_AHEAD_MAX: usize = 16;
 /// Runs with no more than this between them are looked at together.
 const CLUSTER_GAP_BYTES: u64 = 1 << 20;
 
@@ -77,18 +83,36 @@ impl Volume {
 
     /// Cuts a run of adjacent pieces into chunks, stores them, and puts them in the pieces' place. Without
     /// `last`, the end of the run stays in memory as long as what follows could change the cut.
+    ///
+    /// Finding the cuts of a long run takes about as long as hashing and storing what lies between them: they
+    /// are found by a thread of their own, a few ahead.
     fn seal_run(&self, node: &Node, run: &[Piece], last: bool) -> Result<()> {
-        let mut cursor = RunCursor::new(run, self.chunk_max());
-        while let Some(ahead) = cursor.ahead() {
-            let Some(len) = self.cutter.next(&ahead, last) else { break };
-            let mut chunk = self.ingest.store(&self.meta, &ahead[..len])?;
-            if self.ingest.is_damaged(chunk.id) {
-                chunk = self.ingest.heal(&self.meta, self.now(), chunk, &ahead[..len])?;
-            }
-            drop(ahead);
-            let (start, parts) = cursor.take(len);
-            self.install(node, start, &parts, chunk);
+        let cuts =
+            || Cuts { cutter: &self.cutter, cursor: RunCursor::new(run, self.chunk_max()), last };
+        if run_bytes(run) < CUT_AHEAD_BYTES_MIN {
+            return cuts().try_for_each(|cut| self.seal_cut(node, cut));
         }
+        std::thread::scope(|scope| {
+            let (sender, ahead) = std::sync::mpsc::sync_channel(CUTS_AHEAD_MAX);
+            let cut_ahead = move || {
+                // An error on the other side ends it.
+                let _ = cuts().try_for_each(|cut| sender.send(cut));
+            };
+            match std::thread::Builder::new().name("cut".into()).spawn_scoped(scope, cut_ahead) {
+                Ok(_) => ahead.into_iter().try_for_each(|cut| self.seal_cut(node, cut)),
+                // No thread to be had: one after the other, then.
+                Err(_) => cuts().try_for_each(|cut| self.seal_cut(node, cut)),
+            }
+        })
+    }
+
+    /// Stores what lies between two cuts and puts the chunk in its place.
+    fn seal_cut(&self, node: &Node, cut: Cut<'_>) -> Result<()> {
+        let mut chunk = self.ingest.store(&self.meta, &cut.bytes)?;
+        if self.ingest.is_damaged(chunk.id) {
+            chunk = self.ingest.heal(&self.meta, self.now(), chunk, &cut.bytes)?;
+        }
+        self.install(node, cut.start, &cut.parts, chunk);
         Ok(())
     }
 
@@ -176,6 +200,43 @@ impl Volume {
     }
 }
 
+fn run_bytes(run: &[Piece]) -> u64 {
+    run.iter().map(|piece| piece.len).sum()
+}
+
+/// What becomes one chunk.
+struct Cut<'a> {
+    start: u64,
+    bytes: Cow<'a, [u8]>,
+    /// The pieces that it takes the place of.
+    parts: Vec<Piece>,
+}
+
+/// The cuts of a run, one after the other.
+struct Cuts<'a> {
+    cutter: &'a Cutter,
+    cursor: RunCursor<'a>,
+    last: bool,
+}
+
+impl<'a> Iterator for Cuts<'a> {
+    type Item = Cut<'a>;
+
+    fn next(&mut self) -> Option<Cut<'a>> {
+        let ahead = self.cursor.ahead()?;
+        let len = self.cutter.next(&ahead, self.last)?;
+        let bytes = match ahead {
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..len]),
+            Cow::Owned(mut bytes) => {
+                bytes.truncate(len);
+                Cow::Owned(bytes)
+            }
+        };
+        let (start, parts) = self.cursor.take(len);
+        Some(Cut { start, bytes, parts })
+    }
+}
+
 /// Walks along adjacent pieces and shows up to a chunk's largest size ahead, copying only where a chunk
 /// may straddle two buffers.
 struct RunCursor<'a> {
@@ -197,7 +258,7 @@ impl<'a> RunCursor<'a> {
     }
 
     /// Up to `window` bytes from here on; `None` at the end.
-    fn ahead(&self) -> Option<std::borrow::Cow<'a, [u8]>> {
+    fn ahead(&self) -> Option<Cow<'a, [u8]>> {
         let here = self.rest_of_piece();
         if here.len() >= self.window {
             return Some(here[..self.window].into());
