@@ -7,6 +7,7 @@ mod id;
 mod retention;
 mod time;
 mod version_name;
+mod versions;
 mod when;
 
 pub use acl::{ACL_ACCESS, ACL_DEFAULT, Acl, AclError, Inherited};
@@ -16,4 +17,5 @@ pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
 pub use retention::{Hold, Keep, Life, Policy, Rule, Step, Until, Verdict, plan};
 pub use time::{Moment, Timestamp};
 pub use version_name::{Control, parse_number, real_names, shown_name, version_name};
+pub use versions::{Cause, ContentHash, State, versions};
 pub use when::{When, WhenError, Zone, gmt_name, moment_name, parse_when, second_name};
