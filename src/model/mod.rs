@@ -1,4 +1,4 @@
-//! The vocabulary and the pure rules: ids, moments, attributes, extents. No I/O.
+//! The vocabulary and the pure rules: ids, moments, attributes, extents, versions, retention. No I/O.
 
 mod acl;
 mod attr;
