@@ -47,7 +47,8 @@ impl Volume {
         }
         self.with_node(inode, |node| {
             self.truncate_node(node, size);
-            self.guard_failure(self.save(node))
+            let done = node.lock().writers == 0;
+            self.guard_failure(self.save(node, done))
         })
     }
 

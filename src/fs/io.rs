@@ -149,6 +149,7 @@ impl Volume {
         if let Some(errno) = state.deferred_error.take() {
             return Err(deferred(errno));
         }
+        state.author = file.how.by;
         let offset = if file.how.append { state.size() } else { offset };
         let end = offset.checked_add(len).filter(|end| *end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooLarge)?;
@@ -188,6 +189,7 @@ impl Volume {
             return Err(Error::Invalid);
         }
         let mut state = file.node.lock();
+        state.author = file.how.by;
         let before = state.overlay.memory_bytes();
         let keep_size = match how {
             Allocate::Reserve { keep_size } => {
@@ -295,6 +297,7 @@ impl Volume {
             return Err(Error::Invalid);
         }
         let mut state = target.node.lock();
+        state.author = target.how.by;
         let before = state.overlay.memory_bytes();
         for piece in pieces {
             let start = piece.start - from_offset + to_offset;

@@ -5,7 +5,7 @@ use super::node::OpenFile;
 use super::types::{Caller, Handle, OpenMode, RenameMode};
 use super::volume::Volume;
 use super::{Error, Result};
-use crate::meta::{self, Dentry, Inode, Redo, Tx};
+use crate::meta::{self, Dentry, Inode, Redo, Saved, Tx};
 use crate::model::{Attr, FileKind, Ino, Mode, Timestamp};
 
 /// The longest name, in bytes.
@@ -37,11 +37,13 @@ struct Birth {
     name: Vec<u8>,
     target: Option<Vec<u8>>,
     inherited: Inherited,
+    /// The number of the last content that the name showed.
+    number: u64,
 }
 
 impl Birth {
     fn write(&self, tx: &Tx<'_>) -> meta::Result<()> {
-        tx.create_inode(&self.attr, self.parent)?;
+        tx.create_inode(&self.attr, self.parent, self.number)?;
         tx.add_dentry(self.parent, &self.name, &self.attr)?;
         if let Some(target) = &self.target {
             tx.set_symlink_target(self.attr.ino, target)?;
@@ -50,7 +52,13 @@ impl Birth {
     }
 
     fn inode(&self, tx: &Tx<'_>) -> Inode {
-        Inode { attr: self.attr, parent: self.parent, since: tx.moment, content_since: tx.moment }
+        Inode {
+            attr: self.attr,
+            parent: self.parent,
+            since: tx.moment,
+            content_since: tx.moment,
+            saved: Saved { number: self.number, ..Saved::nothing(self.attr.uid) },
+        }
     }
 }
 
@@ -59,6 +67,8 @@ struct LinkChange {
     ino: Ino,
     nlink: u32,
     ctime: Timestamp,
+    /// The least number that its content has now: see [`Tx::raise_number`].
+    number: u64,
 }
 
 impl Volume {
@@ -134,6 +144,7 @@ impl Volume {
         match self.make_deferred(caller, parent, name, mode) {
             Ok(inode) => {
                 let node = self.nodes.acquire(inode);
+                node.enter(&how);
                 Ok((inode.attr, self.handles.insert(OpenFile { node, how })))
             }
             Err(Error::Exists) if !how.exclusive => {
@@ -238,8 +249,12 @@ impl Volume {
             ctime: now,
             btime: now,
         };
+        let number = match new.kind {
+            FileKind::File => tx.last_number(parent, name)?,
+            _ => 0,
+        };
         let (name, target) = (name.to_vec(), new.target.map(<[u8]>::to_vec));
-        Ok(Birth { attr, parent, name, target, inherited })
+        Ok(Birth { attr, parent, name, target, inherited, number })
     }
 
     fn is_projects(&self, tx: &Tx<'_>, directory: Ino) -> Result<bool> {
@@ -290,7 +305,7 @@ impl Volume {
             tx.touch_directory(parent, now, 0)?;
             Ok(attr)
         })?;
-        self.tell_nodes(&[LinkChange { ino, nlink: attr.nlink, ctime: now }]);
+        self.tell_nodes(&[LinkChange { ino, nlink: attr.nlink, ctime: now, number: 0 }]);
         Ok(self.open_inode(ino).map_or(attr, |inode| inode.attr))
     }
 
@@ -351,7 +366,7 @@ impl Volume {
         } else {
             tx.end_inode(ino)?;
         }
-        Ok(LinkChange { ino, nlink, ctime: now })
+        Ok(LinkChange { ino, nlink, ctime: now, number: 0 })
     }
 
     /// Moves a name.
@@ -451,13 +466,18 @@ impl Volume {
         old_parent: Ino,
         to: &Place<'_>,
     ) -> Result<LinkChange> {
-        let attr = tx.inode(ino)?.ok_or(Error::NotFound)?.attr;
+        let Inode { attr, saved, .. } = tx.inode(ino)?.ok_or(Error::NotFound)?;
         tx.add_dentry(to.parent, to.name, &attr)?;
         if old_parent != to.parent {
             tx.set_parent(ino, to.parent)?;
         }
         tx.set_links(ino, attr.nlink, now)?;
-        Ok(LinkChange { ino, nlink: attr.nlink, ctime: now })
+        let last = tx.last_number(to.parent, to.name)?;
+        let number = if last > 0 { last + 1 } else { 0 };
+        if number > saved.number {
+            tx.raise_number(ino, number)?;
+        }
+        Ok(LinkChange { ino, nlink: attr.nlink, ctime: now, number })
     }
 
     /// Tells open inodes what a committed transaction did to their link counts.
@@ -467,6 +487,8 @@ impl Volume {
                 let mut state = node.lock();
                 state.inode.attr.nlink = change.nlink;
                 state.inode.attr.ctime = change.ctime;
+                let number = &mut state.inode.saved.number;
+                *number = change.number.max(*number);
             }
         }
     }

@@ -3,12 +3,16 @@
 use super::overlay::Overlay;
 use super::types::{Handle, OpenMode};
 use super::{Error, Result};
-use crate::meta::Inode;
-use crate::model::{FileKind, Ino, Moment, Timestamp};
+use crate::meta::{Inode, Saved};
+use crate::model::{Cause, FileKind, Ino, Moment, Timestamp};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What is written for longer without being closed makes a version each time this has passed.
+const VERSION_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// What is known of an open inode. For a file with an overlay, size and times are ahead of the
 /// metadata; everything else of `inode` is a copy of the committed row.
@@ -30,6 +34,12 @@ pub(super) struct NodeState {
     /// Set when the whole content was thrown away to be written anew, at the time given: until it is
     /// saved by close or fsync, the store keeps the old one.
     pub(super) rewriting_since: Option<Timestamp>,
+    /// The user id of who wrote last.
+    pub(super) author: u32,
+    /// Handles that may write.
+    pub(super) writers: u32,
+    /// Since when there is a committed content that no writer has closed.
+    pub(super) uncut_since: Option<Timestamp>,
     /// An error of writing out in the background, to be told at the next write, fsync or close.
     pub(super) deferred_error: Option<i32>,
 }
@@ -50,6 +60,32 @@ impl NodeState {
             attr.allocated = base.saturating_add(self.overlay.data_bytes()).min(attr.size);
         }
         inode
+    }
+
+    /// Whether this has been written to for so long that what is saved now is a version.
+    pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
+        let age = |since: Timestamp| now.0.saturating_sub(since.0);
+        self.uncut_since.is_some_and(|since| age(since) >= VERSION_AGE_MAX.as_nanos() as i64)
+    }
+
+    /// Whether the committed content is a version although nobody closed it: its writer died with an earlier
+    /// daemon, or another user writes now.
+    pub(super) fn must_cut_before(&self) -> bool {
+        let saved = &self.inode.saved;
+        !saved.is_cut && (self.uncut_since.is_none() || saved.author != self.author)
+    }
+
+    /// What is to be recorded of the next content. `digest`: by how much it changes.
+    pub(super) fn next_saved(&self, is_cut: bool, digest: u64) -> Saved {
+        let saved = &self.inode.saved;
+        let is_next = saved.is_cut || self.must_cut_before();
+        Saved {
+            number: saved.number + u64::from(is_next),
+            author: self.author,
+            cause: Cause::Save,
+            is_cut,
+            digest: saved.digest.wrapping_add(digest),
+        }
     }
 
     /// The size as the store has it, where nothing says otherwise.
@@ -83,10 +119,25 @@ impl Node {
                 sealing: false,
                 writers_held: 0,
                 rewriting_since: None,
+                author: inode.attr.uid,
+                writers: 0,
+                uncut_since: None,
                 deferred_error: None,
             }),
             sealed: Condvar::new(),
         }
+    }
+
+    /// Somebody opened it.
+    pub(super) fn enter(&self, how: &OpenMode) {
+        self.lock().writers += u32::from(how.write);
+    }
+
+    /// Somebody closes it; whether that was the last who could write.
+    pub(super) fn leave(&self, how: &OpenMode) -> bool {
+        let mut state = self.lock();
+        state.writers -= u32::from(how.write);
+        state.writers == 0
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, NodeState> {

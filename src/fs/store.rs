@@ -224,10 +224,10 @@ fn populate(meta_path: &Path, clock: &dyn Clock) -> Result<(), meta::Error> {
         btime: now,
     };
     meta.write(now, |tx| -> Result<(), meta::Error> {
-        tx.create_inode(&directory(Ino::ROOT, 2 + ROOT_DIRS.len() as u32), Ino::ROOT)?;
+        tx.create_inode(&directory(Ino::ROOT, 2 + ROOT_DIRS.len() as u32), Ino::ROOT, 0)?;
         for name in ROOT_DIRS {
             let attr = directory(meta.next_ino(), 2);
-            tx.create_inode(&attr, Ino::ROOT)?;
+            tx.create_inode(&attr, Ino::ROOT, 0)?;
             tx.add_dentry(Ino::ROOT, name.as_bytes(), &attr)?;
         }
         Ok(())

@@ -69,7 +69,8 @@ impl Volume {
     pub fn flush(&self, handle: Handle) -> Result<()> {
         let file = self.handles.get(handle)?;
         if file.how.write {
-            self.guard_failure(self.save(&file.node))?;
+            let done = file.node.lock().writers == 1;
+            self.guard_failure(self.save(&file.node, done))?;
         }
         // Its name may still wait for a commit, whether something was written to it or not.
         self.commit_deferred()
@@ -78,7 +79,7 @@ impl Volume {
     /// After it returned, a power cut loses nothing of the file.
     pub fn fsync(&self, handle: Handle) -> Result<()> {
         let file = self.handles.get(handle)?;
-        self.guard_failure(self.save(&file.node))?;
+        self.guard_failure(self.save(&file.node, false))?;
         self.sync_commits()
     }
 
@@ -144,7 +145,7 @@ impl Volume {
         drop(state);
         match wait {
             true => Ok(()),
-            false => self.save(node),
+            false => self.save(node, false),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct OpenMode {
     pub truncate: bool,
     /// `O_EXCL`: with create, the name must not exist.
     pub exclusive: bool,
+    /// The user id of who opens it: the author of what is written.
+    pub by: u32,
 }
 
 /// How a rename treats its target.

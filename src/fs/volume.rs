@@ -61,7 +61,7 @@ impl Volume {
         self.flush_atimes();
         let mut outcome = Ok(());
         for node in self.nodes.all() {
-            outcome = outcome.and(self.guard_failure(self.save(&node)));
+            outcome = outcome.and(self.guard_failure(self.save(&node, true)));
         }
         self.workers.stop();
         let synced = self.sync_commits();
@@ -104,7 +104,9 @@ impl Volume {
             }
             self.nodes.acquire(inode)
         };
+        node.enter(&how);
         if how.truncate {
+            node.lock().author = how.by;
             self.truncate_node(&node, 0);
         }
         Ok(self.handles.insert(OpenFile { node, how }))
@@ -114,7 +116,11 @@ impl Volume {
     /// open for reading only can be cut by its path.
     pub fn release(&self, handle: Handle) -> Result<()> {
         let file = self.handles.remove(handle)?;
-        let outcome = self.guard_failure(self.save(&file.node));
+        let done = file.node.leave(&file.how);
+        let mut outcome = self.guard_failure(self.save(&file.node, done));
+        if done {
+            outcome = outcome.and_then(|()| self.guard_failure(self.cut(&file.node)));
+        }
         let _tree = self.tree.lock();
         self.release_node(&file.node).and(outcome)
     }

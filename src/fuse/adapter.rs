@@ -210,9 +210,9 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let op = Op("open", node);
-        let how = OpenMode { exclusive: false, ..convert::open_mode(flags.0) };
+        let how = OpenMode { exclusive: false, ..convert::open_mode(req.uid(), flags.0) };
         op.run(|| match self.volume.open(ino(node), how) {
             Ok(opened) => reply.opened(FileHandle(opened.0), convert::open_reply(how)),
             Err(error) => reply.error(op.errno(&error)),
@@ -230,7 +230,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let op = Op("create", parent);
-        let (caller, how) = (convert::caller(req, umask), convert::open_mode(flags));
+        let (caller, how) = (convert::caller(req, umask), convert::open_mode(req.uid(), flags));
         let mode = convert::permissions(mode);
         op.run(|| match self.volume.create(&caller, ino(parent), name.as_bytes(), mode, how) {
             Ok((attr, opened)) => reply.created(
@@ -238,7 +238,7 @@ impl Filesystem for Adapter {
                 &convert::file_attr(&attr),
                 GENERATION,
                 FileHandle(opened.0),
-                convert::open_reply(how),
+                convert::create_reply(),
             ),
             Err(error) => reply.error(op.errno(&error)),
         });

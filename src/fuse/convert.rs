@@ -99,8 +99,8 @@ fn received_time(time: SystemTime) -> Timestamp {
     }
 }
 
-/// The flags of `open(2)`.
-pub(super) fn open_mode(flags: i32) -> OpenMode {
+/// The flags of `open(2)`; `by`: who opens.
+pub(super) fn open_mode(by: u32, flags: i32) -> OpenMode {
     let access = flags & libc::O_ACCMODE;
     OpenMode {
         read: access != libc::O_WRONLY,
@@ -108,6 +108,7 @@ pub(super) fn open_mode(flags: i32) -> OpenMode {
         append: flags & libc::O_APPEND != 0,
         truncate: flags & libc::O_TRUNC != 0,
         exclusive: flags & libc::O_EXCL != 0,
+        by,
     }
 }
 
@@ -116,6 +117,11 @@ pub(super) fn open_mode(flags: i32) -> OpenMode {
 pub(super) fn open_reply(how: OpenMode) -> FopenFlags {
     let keep = FopenFlags::FOPEN_KEEP_CACHE;
     if how.write { keep } else { keep | FopenFlags::FOPEN_NOFLUSH }
+}
+
+/// How the kernel may treat a file that was just made: `close` must wait for its name.
+pub(super) fn create_reply() -> FopenFlags {
+    FopenFlags::FOPEN_KEEP_CACHE
 }
 
 /// The flags of `renameat2(2)`.
@@ -200,19 +206,19 @@ mod tests {
 
     #[test]
     fn open_flags_are_told_apart() {
-        let how = open_mode(libc::O_RDWR | libc::O_APPEND | libc::O_TRUNC | libc::O_EXCL);
+        let how = open_mode(7, libc::O_RDWR | libc::O_APPEND | libc::O_TRUNC | libc::O_EXCL);
         assert!(how.read && how.write && how.append && how.truncate && how.exclusive);
-        let read = open_mode(libc::O_RDONLY);
+        let read = open_mode(7, libc::O_RDONLY);
         assert_eq!((read.read, read.write), (true, false));
-        let write = open_mode(libc::O_WRONLY);
+        let write = open_mode(7, libc::O_WRONLY);
         assert_eq!((write.read, write.write), (false, true));
     }
 
     #[test]
     fn only_a_handle_that_cannot_write_skips_the_flush() {
-        assert!(open_reply(open_mode(libc::O_RDONLY)).contains(FopenFlags::FOPEN_NOFLUSH));
-        assert!(!open_reply(open_mode(libc::O_WRONLY)).contains(FopenFlags::FOPEN_NOFLUSH));
-        assert!(!open_reply(open_mode(libc::O_RDWR)).contains(FopenFlags::FOPEN_NOFLUSH));
+        assert!(open_reply(open_mode(7, libc::O_RDONLY)).contains(FopenFlags::FOPEN_NOFLUSH));
+        assert!(!open_reply(open_mode(7, libc::O_WRONLY)).contains(FopenFlags::FOPEN_NOFLUSH));
+        assert!(!open_reply(open_mode(7, libc::O_RDWR)).contains(FopenFlags::FOPEN_NOFLUSH));
     }
 
     #[test]

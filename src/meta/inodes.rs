@@ -1,7 +1,7 @@
 //! Inodes: attributes, symlink targets, orphans.
 
 use super::{Error, Result, Tx, View};
-use crate::model::{Attr, FileKind, Ino, Mode, Moment, Timestamp};
+use crate::model::{Attr, Cause, FileKind, Ino, Mode, Moment, Timestamp};
 use rusqlite::{OptionalExtension, Row};
 
 /// The columns of `inode` in the order that [`Inode::from_row`] reads them. A macro, so that
@@ -10,7 +10,8 @@ macro_rules! inode_columns {
     () => {
         "inode.ino, inode.since, inode.content_since, inode.mode, inode.nlink, inode.uid, \
          inode.gid, inode.rdev, inode.size, inode.allocated, inode.atime, inode.mtime, \
-         inode.ctime, inode.btime, inode.parent"
+         inode.ctime, inode.btime, inode.parent, inode.number, inode.author, inode.cause, \
+         inode.cut, inode.digest"
     };
 }
 pub(super) use inode_columns;
@@ -26,6 +27,41 @@ pub struct Inode {
     pub since: Moment,
     /// The moment from which its content holds.
     pub content_since: Moment,
+    /// Which content it is.
+    pub saved: Saved,
+}
+
+/// What is recorded of a content beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Its number among the contents of the file's name, from 1 on; 0 before the first.
+    pub number: u64,
+    /// The user id of who made it.
+    pub author: u32,
+    /// Why it is there.
+    pub cause: Cause,
+    /// Whether its writer was done with it: what a sync or the timer saved meanwhile is no version.
+    pub is_cut: bool,
+    /// Equal for equal extents: a sum, so that saving a part of a file costs that part.
+    pub digest: u64,
+}
+
+impl Saved {
+    /// What is known of a file that is empty yet.
+    pub fn nothing(author: u32) -> Saved {
+        Saved { number: 0, author, cause: Cause::Save, is_cut: true, digest: 0 }
+    }
+
+    fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Saved> {
+        Ok(Saved {
+            number: row.get(first)?,
+            author: row.get(first + 1)?,
+            // An unknown one was written by a later version.
+            cause: Cause::from_number(row.get(first + 2)?).unwrap_or(Cause::Save),
+            is_cut: row.get(first + 3)?,
+            digest: row.get::<_, i64>(first + 4)? as u64,
+        })
+    }
 }
 
 impl Inode {
@@ -56,6 +92,7 @@ impl Inode {
             parent: Ino(row.get(first + 14)?),
             since: Moment(row.get(first + 1)?),
             content_since: Moment(row.get(first + 2)?),
+            saved: Saved::from_row(row, first + 15)?,
         })
     }
 }
@@ -99,13 +136,15 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Adds an inode that begins at this moment.
-    pub fn create_inode(&self, attr: &Attr, parent: Ino) -> Result<()> {
+    /// Adds an inode that begins at this moment. `number`: of the last content that its name showed.
+    pub fn create_inode(&self, attr: &Attr, parent: Ino, number: u64) -> Result<()> {
         self.db
-            .prepare_cached("INSERT INTO inode VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?
+            .prepare_cached(
+                "INSERT INTO inode VALUES (?1,?2,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,\
+                 ?15,?5,0,1,0)",
+            )?
             .execute((
                 attr.ino.0,
-                self.moment.0,
                 self.moment.0,
                 mode_bits(attr),
                 attr.nlink,
@@ -119,6 +158,7 @@ impl Tx<'_> {
                 attr.ctime.0,
                 attr.btime.0,
                 parent.0,
+                number,
             ))?;
         Ok(())
     }
@@ -156,26 +196,51 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes what a save changes: size, allocation and times. The state before it is kept in the
-    /// past, but for the empty file before a `first` content, of which `content_since` tells enough.
-    pub fn change_content(&self, attr: &Attr, first: bool) -> Result<()> {
+    /// Writes what a save changes: size, allocation, times, and what is known of the content. The state
+    /// before it is kept in the past, but for the empty file before a `first` content, of which
+    /// `content_since` tells enough.
+    pub fn change_content(&self, attr: &Attr, saved: &Saved, first: bool) -> Result<()> {
         if !first {
             self.archive_inode(attr.ino)?;
         }
-        let sql = match first {
-            true => {
+        let changed = self
+            .db
+            .prepare_cached(
                 "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4, mtime = ?5, \
-                 ctime = ?6 WHERE ino = ?1"
-            }
-            false => {
-                "UPDATE inode SET content_since = ?2, size = ?3, allocated = ?4, mtime = ?5, \
-                 ctime = ?6, since = ?2 WHERE ino = ?1"
-            }
-        };
-        let row =
-            (attr.ino.0, self.moment.0, attr.size, attr.allocated, attr.mtime.0, attr.ctime.0);
-        let changed = self.db.prepare_cached(sql)?.execute(row)?;
+                 ctime = ?6, number = ?7, author = ?8, cause = ?9, cut = ?10, digest = ?11, \
+                 since = iif(?12, since, ?2) WHERE ino = ?1",
+            )?
+            .execute((
+                attr.ino.0,
+                self.moment.0,
+                attr.size,
+                attr.allocated,
+                attr.mtime.0,
+                attr.ctime.0,
+                saved.number,
+                saved.author,
+                saved.cause.number(),
+                saved.is_cut,
+                saved.digest as i64,
+                first,
+            ))?;
         self.expect_one(changed, attr.ino)
+    }
+
+    /// Gives the present content a number that its name has not had: the file was moved to it.
+    pub fn raise_number(&self, ino: Ino, number: u64) -> Result<()> {
+        let changed = self
+            .db
+            .prepare_cached("UPDATE inode SET number = max(number, ?2) WHERE ino = ?1")?
+            .execute((ino.0, number))?;
+        self.expect_one(changed, ino)
+    }
+
+    /// Notes that the writer of the present content is done with it.
+    pub fn cut_version(&self, ino: Ino) -> Result<()> {
+        let changed =
+            self.db.prepare_cached("UPDATE inode SET cut = 1 WHERE ino = ?1")?.execute([ino.0])?;
+        self.expect_one(changed, ino)
     }
 
     /// Sets the link count and the time of its change.
@@ -244,8 +309,8 @@ impl Tx<'_> {
         self.db
             .prepare_cached(
                 "INSERT INTO inode_past SELECT ino, ?2, since, content_since, mode, nlink, uid, \
-                 gid, rdev, size, allocated, atime, mtime, ctime, btime, parent \
-                 FROM inode WHERE ino = ?1 AND since < ?2",
+                 gid, rdev, size, allocated, atime, mtime, ctime, btime, parent, number, author, \
+                 cause, cut, digest FROM inode WHERE ino = ?1 AND since < ?2",
             )?
             .execute((ino.0, self.moment.0))?;
         Ok(())

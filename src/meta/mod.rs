@@ -24,7 +24,7 @@ mod xattrs;
 pub use check::{ChunkRow, CounterRow, ExtentRow, InodeRow, NameRow};
 pub use database::{Meta, Tx, View};
 pub use error::{Error, Result};
-pub use inodes::Inode;
+pub use inodes::{Inode, Saved};
 pub use names::Dentry;
 pub use statistics::Totals;
 pub use writer::Redo;

@@ -63,6 +63,26 @@ impl View<'_> {
         Ok(found)
     }
 
+    /// The number of the last content that the name showed, of whatever inode; 0 where it never held one.
+    pub fn last_number(&self, parent: Ino, name: &[u8]) -> Result<u64> {
+        let slot = self.slot_of(name);
+        let held = self
+            .db
+            .prepare_cached(
+                "SELECT ino FROM dentry_past WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 \
+                 AND name = ?4 ORDER BY until DESC LIMIT 1",
+            )?
+            .query_row((parent.0, slot, slot + SLOT_PROBES, name), |row| row.get(0).map(Ino))
+            .optional()?;
+        match held {
+            Some(ino) => Ok(self
+                .inode(ino)?
+                .or(self.ended_inode(ino)?)
+                .map_or(0, |inode| inode.saved.number)),
+            None => Ok(0),
+        }
+    }
+
     /// The inode that the name in the directory holds.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Option<Inode>> {
         let slot = self.slot_of(name);

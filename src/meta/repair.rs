@@ -77,8 +77,8 @@ impl Tx<'_> {
     /// Brings an inode back as it last was; false when nothing is known of it.
     pub fn revive_inode(&self, ino: Ino) -> Result<bool> {
         let sql = "INSERT OR IGNORE INTO inode SELECT ino, ?2, content_since, mode, nlink, uid, \
-                   gid, rdev, size, allocated, atime, mtime, ctime, btime, parent \
-                   FROM inode_past WHERE ino = ?1 ORDER BY until DESC LIMIT 1";
+                   gid, rdev, size, allocated, atime, mtime, ctime, btime, parent, number, \
+                   author, cause, cut, digest FROM inode_past WHERE ino = ?1 ORDER BY until DESC LIMIT 1";
         Ok(self.db.execute(sql, (ino.0, self.moment.0))? == 1)
     }
 
@@ -86,7 +86,7 @@ impl Tx<'_> {
     pub fn restore_inode(&self, attr: &Attr, parent: Ino) -> Result<()> {
         match self.inode(attr.ino)? {
             Some(_) => Ok(()),
-            None => self.create_inode(attr, parent),
+            None => self.create_inode(attr, parent, 0),
         }
     }
 }

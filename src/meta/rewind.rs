@@ -15,7 +15,7 @@ const TABLES: [(&str, &str); 4] = [
     (
         "inode",
         "ino, since, content_since, mode, nlink, uid, gid, rdev, size, allocated, atime, mtime, \
-         ctime, btime, parent",
+         ctime, btime, parent, number, author, cause, cut, digest",
     ),
 ];
 
@@ -55,7 +55,8 @@ impl Tx<'_> {
         // empty file was as old as its row.
         self.db.execute(
             "UPDATE inode SET size = 0, allocated = 0, content_since = since, mtime = since, \
-             ctime = since WHERE content_since > ?1",
+             ctime = since, number = max(number - 1, 0), cut = 1, digest = 0 \
+             WHERE content_since > ?1",
             [to.0],
         )?;
         self.recount_links()

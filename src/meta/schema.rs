@@ -4,9 +4,9 @@ use super::{Error, Result};
 use rusqlite::Connection;
 
 /// The format that this program writes, in SQLite's `user_version`.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
-/// Format 1. Times are nanoseconds since 1970; modes carry type and permission bits.
+/// Format 2. Times are nanoseconds since 1970; modes carry type and permission bits.
 const TABLES: &str = "
 -- One row: what must not be handed out twice, and how the last run ended.
 CREATE TABLE counter(
@@ -34,7 +34,12 @@ CREATE TABLE inode(
     mtime         INTEGER NOT NULL,
     ctime         INTEGER NOT NULL,
     btime         INTEGER NOT NULL,
-    parent        INTEGER NOT NULL    -- directory of its newest name
+    parent        INTEGER NOT NULL,   -- directory of its newest name
+    number        INTEGER NOT NULL,   -- which content this is, from 1 on; 0 before the first
+    author        INTEGER NOT NULL,   -- user id of who made the content
+    cause         INTEGER NOT NULL,   -- why: see `model::Cause`
+    cut           INTEGER NOT NULL,   -- 1: its writer was done (closed it), so it is a version
+    digest        INTEGER NOT NULL    -- sum of the hashes of the extents: equal contents are told by it
 );
 CREATE TABLE inode_past(
     ino INTEGER NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL,
@@ -42,6 +47,8 @@ CREATE TABLE inode_past(
     uid INTEGER NOT NULL, gid INTEGER NOT NULL, rdev INTEGER NOT NULL, size INTEGER NOT NULL,
     allocated INTEGER NOT NULL, atime INTEGER NOT NULL, mtime INTEGER NOT NULL,
     ctime INTEGER NOT NULL, btime INTEGER NOT NULL, parent INTEGER NOT NULL,
+    number INTEGER NOT NULL, author INTEGER NOT NULL, cause INTEGER NOT NULL, cut INTEGER NOT NULL,
+    digest INTEGER NOT NULL,
     PRIMARY KEY (ino, until)
 ) WITHOUT ROWID;
 
@@ -103,13 +110,65 @@ pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a database that this program doesn't understand.
+/// Format 1 didn't know which content is which, nor who made it.
+fn migrate_from_1(db: &Connection) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    for table in ["inode", "inode_past"] {
+        for (column, default) in
+            [("number", 1), ("author", 0), ("cause", 0), ("cut", 1), ("digest", 0)]
+        {
+            db.execute_batch(&format!(
+                "ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT {default}"
+            ))?;
+        }
+        db.execute_batch(&format!("UPDATE {table} SET author = uid"))?;
+    }
+    db.pragma_update(None, "user_version", FORMAT)?;
+    db.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Brings a database of an older format up to date, and refuses one that this program doesn't understand.
 pub(super) fn verify(db: &Connection) -> Result<()> {
     let found: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match u32::try_from(found) {
         Ok(FORMAT) => Ok(()),
         Ok(0) => Err(Error::Damaged("it holds no tables".into())),
+        Ok(1) => migrate_from_1(db),
         Ok(newer) => Err(Error::Newer { found: newer, known: FORMAT }),
         Err(_) => Err(Error::Damaged(format!("there is no format {found}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::Meta;
+    use crate::model::{Ino, Timestamp};
+
+    #[test]
+    fn format_1_is_brought_up_to_date() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("meta.db");
+        Meta::create(&path, &[7; 16]).unwrap();
+        let old = Connection::open(&path).unwrap();
+        for table in ["inode", "inode_past"] {
+            for column in ["number", "author", "cause", "cut", "digest"] {
+                old.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
+            }
+        }
+        let row = "(5, 10, 10, 33188, 1, 1000, 1000, 0, 3, 3, 1, 2, 3, 4, 1)";
+        old.execute_batch(&format!("INSERT INTO inode VALUES {row}")).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.close().unwrap();
+
+        let meta = Meta::open(&path).unwrap();
+        let inode = meta.read(|view| view.inode(Ino(5))).unwrap().unwrap();
+        assert_eq!((inode.saved.number, inode.saved.author, inode.saved.is_cut), (1, 1000, true));
+        assert_eq!(inode.attr.size, 3);
+        meta.write(Timestamp(20), |tx| tx.end_inode(Ino(5))).unwrap();
+        drop(meta);
+        let ended = Meta::open(&path).unwrap().read(|view| view.ended_inode(Ino(5))).unwrap();
+        assert_eq!(ended.unwrap().saved.number, 1);
     }
 }

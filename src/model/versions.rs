@@ -10,21 +10,9 @@ use super::{Life, Moment};
 use std::fmt;
 use std::time::Duration;
 
-/// The BLAKE3 hash of all bytes of a file: equal for equal contents, however they are stored.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ContentHash(pub [u8; 32]);
-
-impl fmt::Display for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ContentHash({self})")
-    }
-}
+/// Tells the contents of one name apart: equal for contents that are stored alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentDigest(pub u64);
 
 /// Why a name shows another content than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +30,23 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The number by which the metadata keeps it.
+    pub fn number(self) -> u8 {
+        match self {
+            Cause::Save => 0,
+            Cause::Replace => 1,
+            Cause::Restore => 2,
+            Cause::Rewind => 3,
+            Cause::Import => 4,
+        }
+    }
+
+    /// The cause that the metadata keeps by this number.
+    pub fn from_number(number: u8) -> Option<Cause> {
+        let all = [Cause::Save, Cause::Replace, Cause::Restore, Cause::Rewind, Cause::Import];
+        all.into_iter().find(|cause| cause.number() == number)
+    }
+
     /// Whether somebody asked for exactly this state.
     fn is_asked_for(self) -> bool {
         matches!(self, Cause::Restore | Cause::Rewind)
@@ -70,7 +75,7 @@ pub struct State {
     /// When the next one appeared or the name was deleted; `None` while it is live.
     pub ended: Option<Moment>,
     /// Its bytes.
-    pub content: ContentHash,
+    pub content: ContentDigest,
     /// How many they are.
     pub size: u64,
     /// The user id of who saved it.

@@ -125,7 +125,7 @@ impl Volume {
                 None => {}
             }
             let attr = self.new_directory(self.meta.next_ino());
-            tx.create_inode(&attr, Ino::ROOT)?;
+            tx.create_inode(&attr, Ino::ROOT, 0)?;
             tx.add_dentry(Ino::ROOT, name.as_bytes(), &attr)?;
             return Ok(Some(attr.ino));
         }

@@ -5,6 +5,7 @@ mod check;
 mod races;
 mod rewind;
 mod saving;
+mod versions;
 
 use super::*;
 use crate::model::{Attr, Ino, Timestamp};
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 const ROOT: Caller = Caller { uid: 0, gid: 0, umask: 0o022 };
 /// Opens for reading and writing.
 const READ_WRITE: OpenMode =
-    OpenMode { read: true, write: true, append: false, truncate: false, exclusive: false };
+    OpenMode { read: true, write: true, append: false, truncate: false, exclusive: false, by: 0 };
 
 /// A store in a temporary directory, open as a volume whose clock stands still unless told.
 struct Drive {
