@@ -53,7 +53,7 @@ impl Active {
         let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
         let file = options.open(&path).map_err(|error| Error::from_io(&path, error))?;
         failpoint::hit("pack-create");
-        if let Err(error) = write(&file, &format::encode_pack_header(&name), &[], 0) {
+        if let Err(error) = write(&file, [&format::encode_pack_header(&name)], 0) {
             // Best effort: what stays is an empty pack, which the next start removes.
             let _ = std::fs::remove_file(&path);
             return Err(Error::from_io(&path, error));
@@ -79,12 +79,19 @@ impl Active {
         }
     }
 
-    /// Appends a record. After an error nothing counts as written, and the same place is used again.
-    pub(super) fn append(&mut self, header: RecordHeader, payload: &[u8]) -> Result<ChunkLocation> {
+    /// Appends a record with the payload `table`, `body`. After an error nothing counts as written, and the same place
+    /// is used again.
+    pub(super) fn append(
+        &mut self,
+        header: RecordHeader,
+        table: &[u8],
+        body: &[u8],
+    ) -> Result<ChunkLocation> {
         let entry = Entry { offset: self.position, header };
         self.zero_ahead(entry.end()).map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-before");
-        write(&self.file, &header.encode(&self.name, entry.offset), payload, entry.offset)
+        let head = header.encode(&self.name, entry.offset);
+        write(&self.file, [&head, table, body], entry.offset)
             .map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-after");
         self.position = entry.end();
@@ -116,9 +123,9 @@ impl Active {
         let trailer = format::encode_trailer(&self.name, self.position, &footer);
         let trailer_at = self.position + footer.len() as u64;
         let end = trailer_at + TRAILER_LEN;
-        let written = write(&self.file, &footer, &[], self.position).and_then(|()| {
+        let written = write(&self.file, [&footer], self.position).and_then(|()| {
             failpoint::hit("pack-seal-after-footer");
-            write(&self.file, &trailer, &[], trailer_at)?;
+            write(&self.file, [&trailer], trailer_at)?;
             // Also gives reserved blocks back. Until then zeros after the trailer leave the pack unsealed.
             self.file.set_len(end)
         });
@@ -140,7 +147,7 @@ impl Active {
         }
         let from = self.zeroed.max(self.position);
         let zeros = vec![0; (end + ZERO_AHEAD_BYTES - from) as usize];
-        match write(&self.file, &zeros, &[], from) {
+        match write(&self.file, [&zeros], from) {
             Ok(()) => self.zeroed = from + zeros.len() as u64,
             // The record may still fit.
             Err(error) if sys::is_no_space(&error) => self.small_syncs = 0,
@@ -165,10 +172,10 @@ fn reserve(file: &File, target_bytes: u64) {
 }
 
 /// Every write to a pack goes through here, so that tests can let it fail.
-fn write(file: &File, head: &[u8], tail: &[u8], offset: u64) -> io::Result<()> {
+fn write<const N: usize>(file: &File, slices: [&[u8]; N], offset: u64) -> io::Result<()> {
     #[cfg(test)]
-    faults::before_write(file, head, offset)?;
-    sys::write_two_at(file, head, tail, offset)
+    faults::before_write(file, slices[0], offset)?;
+    sys::write_slices_at(file, slices, offset)
 }
 
 /// Makes a pack's content durable. Goes through here so that tests can let it fail.

@@ -1,4 +1,5 @@
-//! Chunks that were read lately, up to a number of bytes; the least recently used goes first.
+//! What was read lately of chunks (their plain bytes, or their tables), up to a number of bytes; the least recently used
+//! goes first.
 
 use crate::model::ChunkId;
 use lru::LruCache;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 /// What an entry costs beside its bytes: the two allocations and the map's node.
 const ENTRY_OVERHEAD_BYTES: u64 = 128;
 
-/// A cache of plain chunks.
+/// A cache of byte strings, one for each chunk, which only depend on what the chunk contains.
 pub(super) struct Cache {
     bytes_max: u64,
     /// Guards the entries and their sum; a leaf: nothing else is locked under it.

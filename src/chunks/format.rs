@@ -1,5 +1,6 @@
 //! The bytes of a pack file, as `docs/FORMAT.md` lays them down. No I/O.
 
+use super::tree;
 use crate::model::{ChunkHash, ChunkLocation, PackId};
 
 /// The format version that is written, and the newest that is read.
@@ -14,6 +15,9 @@ pub(super) const ENTRY_LEN: u64 = 56;
 pub(super) const TRAILER_LEN: u64 = 64;
 /// The longest chunk that a record holds, in bytes. A longer length in a record is damage.
 pub const PLAIN_LEN_MAX: u32 = 16 << 20;
+
+/// Flag of a record: the payload begins with the table of the chunk's parts (`tree`), the plain bytes follow.
+const FLAG_TABLE: u8 = 1;
 
 const PACK_MAGIC: &[u8; 8] = b"VersoPak";
 pub(super) const RECORD_MAGIC: &[u8; 4] = b"VREC";
@@ -116,7 +120,10 @@ pub(super) fn decode_pack_header(bytes: &[u8; PACK_HEADER_LEN as usize]) -> Pack
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHeader {
     pub codec: Codec,
+    /// Whether the table of the chunk's parts stands before its plain bytes: of a raw chunk of more than one part.
+    pub has_table: bool,
     pub plain_len: u32,
+    /// Bytes of the payload, with the table.
     pub stored_len: u32,
     pub hash: ChunkHash,
 }
@@ -127,7 +134,8 @@ impl RecordHeader {
         let mut bytes = [0; RECORD_HEADER_LEN as usize];
         bytes[0..4].copy_from_slice(RECORD_MAGIC);
         bytes[4] = self.codec.number();
-        // 5: flags, 6..8 and 48..56: reserved.
+        bytes[5] = self.flags();
+        // 6..8 and 48..56: reserved.
         bytes[8..12].copy_from_slice(&self.plain_len.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.stored_len.to_le_bytes());
         bytes[16..48].copy_from_slice(&self.hash.0);
@@ -148,24 +156,55 @@ impl RecordHeader {
         if name.short_checksum(&[&offset.to_le_bytes(), &bytes[..56]]) != bytes[56..64] {
             return Err("the checksum of the record's header is wrong");
         }
-        let codec = Codec::from_number(bytes[4]).filter(|_| bytes[5] == 0);
-        let codec = codec.ok_or("the record is stored in a way that only a newer version knows")?;
+        let (codec, has_table) = decode_storage(bytes[4], bytes[5])
+            .ok_or("the record is stored in a way that only a newer version knows")?;
         let header = RecordHeader {
             codec,
+            has_table,
             plain_len: u32_at(bytes, 8),
             stored_len: u32_at(bytes, 12),
             hash: ChunkHash(array(bytes, 16)),
         };
-        if header.plain_len.max(header.stored_len) > PLAIN_LEN_MAX {
-            return Err("the record's length is impossible");
+        if header.has_possible_lengths() {
+            Ok(header)
+        } else {
+            Err("the record's length is impossible")
         }
-        Ok(header)
+    }
+
+    fn flags(&self) -> u8 {
+        if self.has_table { FLAG_TABLE } else { 0 }
+    }
+
+    /// Readers that only know a location see from its lengths whether there is a table ([`has_table`]): so they must agree.
+    fn has_possible_lengths(&self) -> bool {
+        let table_len = tree::table_len(self.plain_len.min(PLAIN_LEN_MAX));
+        let stored_fits = match self.has_table {
+            true => {
+                self.codec == Codec::Raw
+                    && table_len > 0
+                    && self.stored_len.checked_sub(self.plain_len) == Some(table_len)
+            }
+            false => self.stored_len <= self.plain_len,
+        };
+        self.plain_len <= PLAIN_LEN_MAX && stored_fits
     }
 
     /// Where the record at `offset` lies.
     pub(super) fn location(&self, pack: PackId, offset: u64) -> ChunkLocation {
         ChunkLocation { pack, offset, stored_len: self.stored_len, plain_len: self.plain_len }
     }
+}
+
+/// Whether the record at this location begins with the table of the chunk's parts: no other record is longer than its chunk.
+pub(super) fn has_table(at: &ChunkLocation) -> bool {
+    at.stored_len > at.plain_len
+}
+
+/// Codec and flags of a record; `None` for those of a newer version.
+fn decode_storage(codec: u8, flags: u8) -> Option<(Codec, bool)> {
+    let known = flags & !FLAG_TABLE == 0;
+    Codec::from_number(codec).filter(|_| known).map(|codec| (codec, flags & FLAG_TABLE != 0))
 }
 
 /// A record as the footer lists it.
@@ -186,16 +225,18 @@ impl Entry {
         into.extend_from_slice(&self.offset.to_le_bytes());
         into.extend_from_slice(&self.header.stored_len.to_le_bytes());
         into.extend_from_slice(&self.header.plain_len.to_le_bytes());
-        into.push(self.header.codec.number());
-        into.extend_from_slice(&[0; 7]);
+        into.extend_from_slice(&[self.header.codec.number(), self.header.flags()]);
+        into.extend_from_slice(&[0; 6]);
     }
 
     fn decode(bytes: &[u8]) -> Option<Entry> {
+        let (codec, has_table) = decode_storage(bytes[48], bytes[49])?;
         let header = RecordHeader {
             hash: ChunkHash(array(bytes, 0)),
             stored_len: u32_at(bytes, 40),
             plain_len: u32_at(bytes, 44),
-            codec: Codec::from_number(bytes[48]).filter(|_| bytes[49] == 0)?,
+            codec,
+            has_table,
         };
         Some(Entry { offset: u64::from_le_bytes(array(bytes, 32)), header })
     }
@@ -272,6 +313,7 @@ mod tests {
     fn example() -> Vec<u8> {
         let header = RecordHeader {
             codec: Codec::Raw,
+            has_table: false,
             plain_len: 5,
             stored_len: 5,
             hash: crate::chunks::hash(b"verso"),
@@ -363,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_codec_or_flag_of_the_future_is_refused_not_misread() {
-        for (at, value) in [(4, 2), (4, 255), (5, 1)] {
+        for (at, value) in [(4, 2), (4, 255), (5, 2), (5, 3), (5, 128)] {
             let mut bytes = sample().encode(&NAME, 64);
             bytes[at] = value;
             let checksum = NAME.short_checksum(&[&64_u64.to_le_bytes(), &bytes[..56]]);
@@ -373,8 +415,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_with_a_table_is_told_by_its_lengths() {
+        let with_table = raw(70_000, 70_000 + 5 * 32, true);
+        let bytes = with_table.encode(&NAME, 64);
+        assert_eq!((bytes[4], bytes[5]), (0, 1));
+        assert_eq!(RecordHeader::decode(&bytes, &NAME, 64), Ok(with_table));
+        assert!(has_table(&with_table.location(PackId(1), 64)));
+        let without = raw(70_000, 70_000, false);
+        assert_eq!(RecordHeader::decode(&without.encode(&NAME, 64), &NAME, 64), Ok(without));
+        assert!(!has_table(&without.location(PackId(1), 64)));
+        let entries = [with_table, without].map(|header| Entry { offset: 64, header });
+        let footer = encode_footer(&entries);
+        let trailer = encode_trailer(&NAME, 9000, &footer);
+        assert_eq!(decode_footer(&NAME, &footer, &trailer).unwrap(), entries);
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() {
+        let max = PLAIN_LEN_MAX;
+        let zstd_with_table = RecordHeader { codec: Codec::Zstd, ..raw(70_000, 70_160, true) };
+        for header in [
+            raw(70_000, 70_001, false),
+            raw(70_000, 70_160, false),
+            raw(70_000, 70_128, true),
+            raw(70_000, 160, true),
+            raw(70_000, 70_000, true),
+            raw(16_384, 16_384, true),
+            raw(16_384, 16_416, true),
+            raw(max + 1, max + 1, false),
+            raw(max + 1, max + 1 + 1025 * 32, true),
+            raw(u32::MAX, u32::MAX, true),
+            zstd_with_table,
+        ] {
+            let decoded = RecordHeader::decode(&header.encode(&NAME, 64), &NAME, 64);
+            assert_eq!(decoded, Err("the record's length is impossible"), "{header:?}");
+        }
+        let longest = raw(max, max + 1024 * 32, true);
+        assert_eq!(RecordHeader::decode(&longest.encode(&NAME, 64), &NAME, 64), Ok(longest));
+    }
+
+    fn raw(plain_len: u32, stored_len: u32, has_table: bool) -> RecordHeader {
+        RecordHeader { codec: Codec::Raw, has_table, plain_len, stored_len, hash: sample().hash }
+    }
+
     fn sample() -> RecordHeader {
         let hash = crate::chunks::hash(b"sample");
-        RecordHeader { codec: Codec::Zstd, plain_len: 70_000, stored_len: 50_000, hash }
+        let (plain_len, stored_len) = (70_000, 50_000);
+        RecordHeader { codec: Codec::Zstd, has_table: false, plain_len, stored_len, hash }
     }
 }

@@ -9,6 +9,9 @@ mod cut;
 mod error;
 mod files;
 mod format;
+mod read;
+#[cfg(test)]
+mod read_tests;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
@@ -17,12 +20,14 @@ mod store;
 mod store_tests;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod walk;
 
 pub use cut::{BadChunkParams, ChunkParams, Cutter};
 pub use error::{Error, Result};
 pub use format::{PLAIN_LEN_MAX, RECORD_HEADER_LEN};
 pub use store::{PackInfo, PackOptions, PackStore};
+pub use tree::ContentTree;
 pub use walk::Record;
 
 use crate::model::ChunkHash;

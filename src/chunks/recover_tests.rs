@@ -57,7 +57,7 @@ fn a_tail_torn_at_any_byte_loses_only_what_was_torn() {
         }
         let new = put(&store, 9, b"afterwards");
         store.close().unwrap();
-        assert_eq!(*open(dir.path()).read(&new).unwrap(), b"afterwards");
+        assert_eq!(*open(dir.path()).read(&new).unwrap(), *b"afterwards");
     }
 }
 

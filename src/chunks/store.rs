@@ -1,26 +1,27 @@
-//! The packs of a store as one thing: append a chunk, read it back, make everything durable.
+//! The packs of a store as one thing: append a chunk, make everything durable. Reading is in `read`.
 //!
 //! # Locks
 //! In the order in which they are taken: `synced` (one sync at a time; the others wait and share its result),
-//! `state` (the append lock). The cache's and the descriptors' locks are leaves.
+//! `state` (the append lock). The caches' and the descriptors' locks are leaves.
 
 use super::append::{self, Active};
 use super::cache::Cache;
 use super::files::Files;
-use super::format::{Codec, PLAIN_LEN_MAX, PackName, RECORD_HEADER_LEN, RecordHeader};
+use super::format::{Codec, PLAIN_LEN_MAX, PackName, RecordHeader};
 use super::walk::{self, Record};
-use super::{Error, Result, codec, hash, recover};
-use crate::model::{ChunkHash, ChunkLocation, ChunkRef, PackId};
+use super::{ContentTree, Error, Result, codec, recover};
+use crate::model::{ChunkLocation, PackId};
 use crate::sys::{self, failpoint};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// Sealed packs that may wait for a sync; one more, and appending syncs first. Bounds open descriptors.
 const UNSYNCED_PACKS_MAX: usize = 32;
+/// Tables of parts that are kept in memory, in bytes: those of some 14,000 chunks.
+const TABLE_CACHE_BYTES: u64 = 4 << 20;
 
 /// How packs are written and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct PackOptions {
     pub target_bytes: u64,
     /// zstd's level.
     pub level: i32,
-    /// Plain chunks kept in memory.
+    /// Plain chunks kept in memory: those that are not read in parts.
     pub cache_bytes: u64,
     /// Nothing is changed, not even to bring packs into shape after a crash.
     pub read_only: bool,
@@ -54,10 +55,13 @@ pub struct PackInfo {
 
 /// The packs of a store.
 pub struct PackStore {
-    files: Files,
-    cache: Cache,
+    pub(super) files: Files,
+    /// Plain bytes of chunks that are only read whole.
+    pub(super) cache: Cache,
+    /// Verified tables of chunks that can be read in parts.
+    pub(super) tables: Cache,
     options: PackOptions,
-    store_id: [u8; 16],
+    pub(super) store_id: [u8; 16],
     /// The append lock: guards which pack is written, and where.
     state: Mutex<State>,
     /// The ticket up to which everything is durable; held during a sync.
@@ -144,10 +148,11 @@ impl State {
     fn append(
         &mut self,
         header: RecordHeader,
-        payload: &[u8],
+        table: &[u8],
+        body: &[u8],
     ) -> Result<(ChunkLocation, Option<Writeback>)> {
         let active = self.active.as_mut().expect("ensure_active left one");
-        let location = active.append(header, payload)?;
+        let location = active.append(header, table, body)?;
         let (id, file) = (active.name.pack, Arc::clone(&active.file));
         let pack = Pack { len: active.position, sealed: false };
         let due = active.take_writeback();
@@ -206,6 +211,7 @@ impl PackStore {
         }
         let store = PackStore {
             cache: Cache::new(options.cache_bytes),
+            tables: Cache::new(TABLE_CACHE_BYTES),
             files,
             options,
             store_id,
@@ -219,103 +225,49 @@ impl PackStore {
         Ok(store)
     }
 
-    /// Stores a chunk, compressed if that gains something; `hash` is that of `plain`. Durable after the
+    /// Stores a chunk, compressed if that gains something; `tree` is that of `plain`. Durable after the
     /// next `sync`. What is stored twice is there twice: whether it is needed is for the caller to know.
     ///
     /// # Errors
     /// `NoSpace` leaves everything as it was, and appending goes on when there is room again. After any other
     /// failed write the store is `Poisoned`.
-    pub fn append(&self, hash: &ChunkHash, plain: &[u8]) -> Result<ChunkLocation> {
+    pub fn append(&self, tree: &ContentTree, plain: &[u8]) -> Result<ChunkLocation> {
         self.check_writable()?;
         let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= PLAIN_LEN_MAX);
         let plain_len = plain_len.ok_or(Error::TooLong { len: plain.len() })?;
         if self.state.lock().unsynced.len() > UNSYNCED_PACKS_MAX {
             self.sync()?;
         }
-        let store = |codec: Codec, payload: &[u8]| {
-            let stored_len = payload.len() as u32;
-            self.write(RecordHeader { codec, plain_len, stored_len, hash: *hash }, payload)
+        let store = |codec: Codec, body: &[u8]| {
+            // What is compressed can only be read whole.
+            let table = if codec == Codec::Raw { tree.table() } else { &[] };
+            let (has_table, stored_len) = (!table.is_empty(), (table.len() + body.len()) as u32);
+            let hash = tree.hash();
+            self.write(RecordHeader { codec, has_table, plain_len, stored_len, hash }, table, body)
         };
         codec::encode(plain, self.options.level, store)
             .map_err(|error| Error::from_io(self.files.directory(), error))?
     }
 
-    fn write(&self, header: RecordHeader, payload: &[u8]) -> Result<ChunkLocation> {
+    pub(super) fn write(
+        &self,
+        header: RecordHeader,
+        table: &[u8],
+        body: &[u8],
+    ) -> Result<ChunkLocation> {
         let mut state = self.state.lock();
         // Again, under the lock: another thread's failure may have come in between.
         self.check_writable()?;
         let target_bytes = self.options.target_bytes;
         state.seal_if_full(target_bytes).map_err(|error| self.poisoned_by(error))?;
         state.ensure_active(&self.files, self.store_id, target_bytes)?;
-        let appended = state.append(header, payload).map_err(|error| self.poisoned_by(error));
+        let appended = state.append(header, table, body).map_err(|error| self.poisoned_by(error));
         drop(state);
         let (location, writeback) = appended?;
         if let Some(Writeback { file, from, len }) = writeback {
             sys::start_writeback(&file, from, len);
         }
         Ok(location)
-    }
-
-    /// Reads a chunk, from memory or from its pack, and verifies it in the second case.
-    ///
-    /// # Errors
-    /// `Damaged` if what lies there isn't the chunk, whatever the reason.
-    pub fn read(&self, chunk: &ChunkRef) -> Result<Arc<Vec<u8>>> {
-        if let Some(plain) = self.cache.get(chunk.id) {
-            return Ok(plain);
-        }
-        let file = self.files.get(chunk.at.pack)?;
-        let plain = Arc::new(self.read_record(&file, chunk)?);
-        self.cache.put(chunk.id, &plain);
-        Ok(plain)
-    }
-
-    /// Reads a chunk from the disk, past both caches (ours, and the kernel's where it lets go), and verifies it.
-    pub fn verify(&self, chunk: &ChunkRef) -> Result<()> {
-        let file = self.files.get(chunk.at.pack)?;
-        sys::forget_cached(&file, chunk.at.offset, append::record_len(chunk.at.stored_len));
-        self.read_record(&file, chunk).map(drop)
-    }
-
-    fn read_record(&self, file: &File, chunk: &ChunkRef) -> Result<Vec<u8>> {
-        let ChunkLocation { pack, offset, stored_len, plain_len } = chunk.at;
-        let damaged = |why: &str| Error::damaged(pack, offset, why);
-        if stored_len.max(plain_len) > PLAIN_LEN_MAX {
-            return Err(damaged("the chunk's length is impossible"));
-        }
-        let mut head = [0; RECORD_HEADER_LEN as usize];
-        let payload = sys::read_head_and_tail(file, &mut head, stored_len as usize, offset)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => damaged("the pack ends before the record does"),
-                _ => Error::from_io(&self.files.path(pack), error),
-            })?;
-        let name = PackName { store: self.store_id, pack };
-        let header = RecordHeader::decode(&head, &name, offset).map_err(damaged)?;
-        if header.location(pack, offset) != chunk.at || header.hash != chunk.hash {
-            return Err(damaged("another chunk lies here"));
-        }
-        let plain = codec::decode(header.codec, payload, plain_len).map_err(|why| damaged(&why))?;
-        if hash(&plain) == chunk.hash {
-            Ok(plain)
-        } else {
-            Err(damaged("the content is not what its hash says"))
-        }
-    }
-
-    /// Lets the kernel begin to read these chunks. Best effort; neighbours are asked for together.
-    pub fn prefetch(&self, chunks: &[ChunkRef]) {
-        let mut chunks = chunks.iter().map(|chunk| chunk.at).peekable();
-        while let Some(first) = chunks.next() {
-            let mut end = first.offset + append::record_len(first.stored_len);
-            while let Some(next) =
-                chunks.next_if(|next| next.pack == first.pack && next.offset == end)
-            {
-                end += append::record_len(next.stored_len);
-            }
-            if let Ok(file) = self.files.get(first.pack) {
-                sys::read_ahead(&file, first.offset, end - first.offset);
-            }
-        }
     }
 
     /// Makes everything durable that was appended before the call. Callers at the same time share the work.

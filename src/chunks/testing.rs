@@ -1,6 +1,7 @@
 //! What the tests of this room share.
 
-use super::{PackOptions, PackStore, hash};
+use super::format::{Codec, RecordHeader};
+use super::{ContentTree, PackOptions, PackStore};
 use crate::model::{ChunkId, ChunkRef};
 use std::path::Path;
 
@@ -38,6 +39,25 @@ pub(super) fn small_packs() -> PackOptions {
 
 /// Appends a chunk and gives it a number.
 pub(super) fn put(store: &PackStore, id: u64, plain: &[u8]) -> ChunkRef {
-    let hash = hash(plain);
-    ChunkRef { id: ChunkId(id), hash, at: store.append(&hash, plain).unwrap() }
+    let tree = ContentTree::of(plain);
+    ChunkRef { id: ChunkId(id), hash: tree.hash(), at: store.append(&tree, plain).unwrap() }
+}
+
+impl PackStore {
+    /// Appends a raw record as it was written before there were tables.
+    pub(super) fn append_without_table(
+        &self,
+        tree: &ContentTree,
+        plain: &[u8],
+    ) -> super::Result<crate::model::ChunkLocation> {
+        let len = plain.len() as u32;
+        let header = RecordHeader {
+            codec: Codec::Raw,
+            has_table: false,
+            plain_len: len,
+            stored_len: len,
+            hash: tree.hash(),
+        };
+        self.write(header, &[], plain)
+    }
 }

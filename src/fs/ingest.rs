@@ -1,7 +1,7 @@
 //! From bytes to chunks: hashing, deduplication, appending to packs.
 
 use super::Result;
-use crate::chunks::{self, PackStore};
+use crate::chunks::{ContentTree, PackStore};
 use crate::meta::{Meta, Tx};
 use crate::model::{ChunkHash, ChunkId, ChunkRef, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -37,7 +37,8 @@ impl Ingest {
     /// Two threads that bring the same new contents at the same instant may both append them;
     /// one copy is then garbage in its pack.
     pub(super) fn store(&self, meta: &Meta, plain: &[u8]) -> Result<ChunkRef> {
-        let hash = chunks::hash(plain);
+        let tree = ContentTree::of(plain);
+        let hash = tree.hash();
         if let Some(chunk) = self.pending.lock().get(&hash) {
             return Ok(*chunk);
         }
@@ -45,7 +46,7 @@ impl Ingest {
             return Ok(chunk);
         }
         let _appending = self.appending.read();
-        let at = self.packs.append(&hash, plain)?;
+        let at = self.packs.append(&tree, plain)?;
         // The number is asked for after the append: see `Meta::next_chunk`.
         let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
         Ok(*self.pending.lock().entry(hash).or_insert(chunk))
@@ -72,7 +73,7 @@ impl Ingest {
         chunk: ChunkRef,
         plain: &[u8],
     ) -> Result<ChunkRef> {
-        let at = self.packs.append(&chunk.hash, plain)?;
+        let at = self.packs.append(&ContentTree::of(plain), plain)?;
         self.packs.sync()?;
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
         self.damaged.lock().remove(&chunk.id);
@@ -132,8 +133,9 @@ mod tests {
     fn what_was_recorded_under_another_number_stays_pending() {
         let dir = tempfile::TempDir::new().unwrap();
         let packs = PackStore::open(dir.path(), [7; 16], PackOptions::default()).unwrap();
-        let hash = chunks::hash(b"contents");
-        let at = packs.append(&hash, b"contents").unwrap();
+        let tree = ContentTree::of(b"contents");
+        let hash = tree.hash();
+        let at = packs.append(&tree, b"contents").unwrap();
         let ingest = Ingest::new(packs);
         let chunk = ChunkRef { id: ChunkId(2), hash, at };
         ingest.pending.lock().insert(hash, chunk);

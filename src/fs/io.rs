@@ -120,16 +120,16 @@ impl Volume {
         match &part.from {
             From::Memory(piece) => into.extend_from_slice(piece.bytes().unwrap_or_default()),
             From::Chunk { chunk, skip } => {
-                let bytes = self.ingest.packs().read(chunk).inspect_err(|error| {
+                if skip + part.len > chunk.at.plain_len as usize {
+                    let why = format!("an extent of inode {} is longer than its chunk", node.ino);
+                    return Err(Error::Meta(crate::meta::Error::Damaged(why)));
+                }
+                let read = self.ingest.packs().read_range(chunk, *skip, part.len, into);
+                read.inspect_err(|error| {
                     self.ingest.note_damage(chunk.id);
                     let file = self.describe(node.ino);
                     log::error!("{file} can't be read at a damaged place: {error}");
                 })?;
-                let wanted = bytes.get(*skip..skip + part.len).ok_or_else(|| {
-                    let why = format!("an extent of inode {} is longer than its chunk", node.ino);
-                    Error::Meta(crate::meta::Error::Damaged(why))
-                })?;
-                into.extend_from_slice(wanted);
             }
         }
         Ok(())

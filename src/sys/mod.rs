@@ -21,4 +21,4 @@ pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
 pub use process::{leave_terminal, make_private_files, redirect_stderr, sync_filesystem};
 pub use publish::{publish, sync_dir};
-pub use vectored::{read_head_and_tail, write_two_at};
+pub use vectored::{read_around, write_slices_at};

@@ -1,103 +1,96 @@
-//! Positioned reads and writes of two buffers that lie one after the other in the file, in one system call.
+//! Positioned reads and writes of several buffers that lie one after the other in the file, in one system call.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-/// Writes all of `head` and then all of `tail` at `offset`, in one call where the kernel takes it whole.
+/// Writes all of the slices, one after the other, at `offset`, in one call where the kernel takes them whole.
 ///
 /// # Errors
 /// As `pwrite(2)`; how much was written then is not known.
-pub fn write_two_at(file: &File, head: &[u8], tail: &[u8], offset: u64) -> io::Result<()> {
-    let written = loop {
-        match pwritev(file, head, tail, offset) {
+pub fn write_slices_at<const N: usize>(
+    file: &File,
+    slices: [&[u8]; N],
+    mut offset: u64,
+) -> io::Result<()> {
+    let mut written = loop {
+        match pwritev(file, slices, offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => break other?,
         }
     };
     // A short write comes from a disk that is nearly full: the rest says which error it is.
-    if written < head.len() {
-        file.write_all_at(&head[written..], offset + written as u64)?;
-    }
-    let tail_written = written.saturating_sub(head.len());
-    if tail_written < tail.len() {
-        let at = offset + (head.len() + tail_written) as u64;
-        file.write_all_at(&tail[tail_written..], at)?;
+    for slice in slices {
+        let done = written.min(slice.len());
+        if done < slice.len() {
+            file.write_all_at(&slice[done..], offset + done as u64)?;
+        }
+        written -= done;
+        offset += slice.len() as u64;
     }
     Ok(())
 }
 
-/// Fills `head` and then `tail` from `offset` on; returns how many bytes there were, fewer than both
-/// hold only at the end of the file.
-fn read_two_at(file: &File, head: &mut [u8], tail: &mut [u8], offset: u64) -> io::Result<usize> {
-    let total = head.len() + tail.len();
-    let mut done = loop {
-        match preadv(file, head, tail, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
-    while 0 < done && done < total {
-        let rest = match done.checked_sub(head.len()) {
-            Some(skip) => &mut tail[skip..],
-            None => &mut head[done..],
-        };
-        match file.read_at(rest, offset + done as u64) {
-            Ok(0) => break,
-            Ok(more) => done += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// Like [`read_two_at`], with a tail of `len` bytes that is made for it: without filling it first, which takes
-/// as long as reading from the kernel's cache does. Fewer bytes than asked for are an error (`UnexpectedEof`).
+/// Reads `head`, then `len` bytes onto the end of `into`, then `tail`, which follow each other in the file
+/// from `offset` on. What is added to `into` is not filled first, which would take as long as reading from the kernel's
+/// cache does.
+///
+/// # Errors
+/// As `pread(2)`; `UnexpectedEof` where the file holds fewer bytes. `into` is as it was then.
 #[allow(unsafe_code)]
-pub fn read_head_and_tail(
+pub fn read_around(
     file: &File,
     head: &mut [u8],
+    into: &mut Vec<u8>,
     len: usize,
+    tail: &mut [u8],
     offset: u64,
-) -> io::Result<Vec<u8>> {
-    let mut tail: Vec<u8> = Vec::with_capacity(len);
+) -> io::Result<()> {
+    let begin = into.len();
+    into.reserve(len);
+    let middle = &mut into.spare_capacity_mut()[..len];
     let buffers = [
         libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
-        libc::iovec { iov_base: tail.as_mut_ptr().cast(), iov_len: len },
+        libc::iovec { iov_base: middle.as_mut_ptr().cast(), iov_len: len },
+        libc::iovec { iov_base: tail.as_mut_ptr().cast(), iov_len: tail.len() },
     ];
-    // SAFETY: both buffers are writable for their length (the second one is the vector's own allocation of
-    // at least `len` bytes), distinct, and outlive the call.
-    let result = unsafe { libc::preadv(file.as_raw_fd(), buffers.as_ptr(), 2, signed(offset)?) };
-    if usize::try_from(result) == Ok(head.len() + len) {
-        // SAFETY: the kernel has written all of the first `len` bytes.
-        unsafe { tail.set_len(len) };
-        return Ok(tail);
+    // SAFETY: the buffers are writable for their length (the second one is the vector's own allocation beyond its
+    // length), distinct, and outlive the call.
+    let result = unsafe { libc::preadv(file.as_raw_fd(), buffers.as_ptr(), 3, signed(offset)?) };
+    if usize::try_from(result) == Ok(head.len() + len + tail.len()) {
+        // SAFETY: the kernel has filled all buffers, and with them the `len` bytes after `begin`, which are within
+        // the capacity.
+        unsafe { into.set_len(begin + len) };
+        return Ok(());
     }
     // Interrupted, short, or failed: the careful way finds out which.
-    let mut tail = vec![0; len];
-    match read_two_at(file, head, &mut tail, offset)? {
-        all if all == head.len() + len => Ok(tail),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    into.resize(begin + len, 0);
+    let outcome = read_one_by_one(file, [head, &mut into[begin..], tail], offset);
+    if outcome.is_err() {
+        into.truncate(begin);
     }
+    outcome
+}
+
+fn read_one_by_one(file: &File, buffers: [&mut [u8]; 3], mut offset: u64) -> io::Result<()> {
+    for buffer in buffers {
+        file.read_exact_at(buffer, offset)?;
+        offset += buffer.len() as u64;
+    }
+    Ok(())
 }
 
 #[allow(unsafe_code)]
-fn pwritev(file: &File, head: &[u8], tail: &[u8], offset: u64) -> io::Result<usize> {
-    let buffers = [head, tail]
-        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() });
-    // SAFETY: both buffers are readable for their length and outlive the call; pwritev only reads them.
-    let result = unsafe { libc::pwritev(file.as_raw_fd(), buffers.as_ptr(), 2, signed(offset)?) };
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}
-
-#[allow(unsafe_code)]
-fn preadv(file: &File, head: &mut [u8], tail: &mut [u8], offset: u64) -> io::Result<usize> {
-    let buffers = [head, tail]
-        .map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
-    // SAFETY: both buffers are writable for their length, distinct, and outlive the call.
-    let result = unsafe { libc::preadv(file.as_raw_fd(), buffers.as_ptr(), 2, signed(offset)?) };
+fn pwritev<const N: usize>(file: &File, slices: [&[u8]; N], offset: u64) -> io::Result<usize> {
+    let buffers = slices.map(|slice| libc::iovec {
+        iov_base: slice.as_ptr().cast_mut().cast(),
+        iov_len: slice.len(),
+    });
+    let count = libc::c_int::try_from(N).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the `count` buffers are readable for their length and outlive the call; pwritev only reads them.
+    let result =
+        unsafe { libc::pwritev(file.as_raw_fd(), buffers.as_ptr(), count, signed(offset)?) };
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
@@ -109,28 +102,40 @@ fn signed(offset: u64) -> io::Result<libc::off_t> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn two_buffers_lie_one_after_the_other() {
-        let file = tempfile::tempfile().unwrap();
-        write_two_at(&file, b"head", b"tail!", 3).unwrap();
-        let (mut head, mut tail) = ([0; 5], [0; 4]);
-        assert_eq!(read_two_at(&file, &mut head, &mut tail, 3).unwrap(), 9);
-        assert_eq!((&head, &tail), (b"headt", b"ail!"));
+    fn read(file: &File, head: usize, len: usize, tail: usize, offset: u64) -> io::Result<String> {
+        let (mut head, mut tail, mut into) = (vec![0; head], vec![0; tail], b">".to_vec());
+        let outcome = read_around(file, &mut head, &mut into, len, &mut tail, offset);
+        if outcome.is_err() {
+            assert_eq!(into, b">");
+        }
+        outcome?;
+        Ok(String::from_utf8([head, into, tail].join(&b'|')).unwrap())
     }
 
     #[test]
-    fn a_read_stops_at_the_end_of_the_file() {
+    fn buffers_lie_one_after_the_other() {
         let file = tempfile::tempfile().unwrap();
-        write_two_at(&file, b"abc", b"", 0).unwrap();
-        let (mut head, mut tail) = ([0; 2], [0; 9]);
-        assert_eq!(read_two_at(&file, &mut head, &mut tail, 0).unwrap(), 3);
-        assert_eq!(read_two_at(&file, &mut head, &mut tail, 7).unwrap(), 0);
+        write_slices_at(&file, [b"head", b"", b"tail!"], 3).unwrap();
+        assert_eq!(read(&file, 5, 1, 3, 3).unwrap(), "headt|>a|il!");
+        assert_eq!(read(&file, 0, 9, 0, 3).unwrap(), "|>headtail!|");
+        assert_eq!(read(&file, 2, 0, 0, 5).unwrap(), "ad|>|");
+    }
+
+    #[test]
+    fn what_the_file_does_not_hold_is_an_error_and_leaves_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        write_slices_at(&file, [b"abc"], 0).unwrap();
+        for (head, len, tail, offset) in [(4, 0, 0, 0), (1, 3, 0, 0), (1, 1, 2, 0), (0, 1, 0, 9)] {
+            let error = read(&file, head, len, tail, offset).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(read(&file, 1, 1, 1, 0).unwrap(), "a|>b|c");
     }
 
     #[test]
     fn a_full_disk_is_reported() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let error = write_two_at(&full, b"a", b"b", 0).unwrap_err();
+        let error = write_slices_at(&full, [b"a", b"b"], 0).unwrap_err();
         assert!(crate::sys::is_no_space(&error));
     }
 }

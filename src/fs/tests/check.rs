@@ -1,6 +1,7 @@
 //! Each inconsistency made by hand, found with the right file named, and put right where it can be.
 
 use super::*;
+use crate::chunks::ContentTree;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 impl Drive {
@@ -268,7 +269,7 @@ fn a_damaged_chunk_is_taken_from_an_intact_copy() {
     let drive = used();
     let chunk = drive.chunk("one");
     let plain = drive.volume.ingest.packs().read(&chunk).unwrap();
-    drive.volume.ingest.packs().append(&chunk.hash, &plain).unwrap();
+    drive.volume.ingest.packs().append(&ContentTree::of(&plain), &plain).unwrap();
     drive.damage(&chunk);
     let report = drive.check(true, true);
     assert!(report.is_clean(), "{report:?}");
