@@ -2,7 +2,7 @@
 
 use super::counters::Counters;
 use super::writer::Writer;
-use super::{Error, Result, schema};
+use super::{Error, Result, past, schema};
 use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
@@ -58,6 +58,7 @@ impl Meta {
     pub fn open(path: &Path) -> Result<Meta> {
         let writer = connect(path, WRITER_CACHE_BYTES)?;
         schema::verify(&writer)?;
+        past::prepare(&writer)?;
         let counters = Counters::load(&writer)?;
         let key: [u8; 16] =
             writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;
