@@ -12,7 +12,8 @@ mod units;
 
 pub use error::ConfigError;
 pub use resolve::{
-    Atime, Config, ControlConfig, LogConfig, LogLevel, MountConfig, StoreConfig, TreeConfig,
+    Atime, Config, ControlConfig, HistoryConfig, LogConfig, LogLevel, MountConfig, StoreConfig,
+    TreeConfig,
 };
 pub use source::{Origin, SYSTEM_FILE, Sources, VARIABLE_PREFIX};
 pub use units::format_bytes;

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) struct Raw {
     pub(super) store: Store,
     pub(super) tree: Tree,
+    pub(super) history: History,
     pub(super) mount: Mount,
     pub(super) log: Log,
     pub(super) control: Control,
@@ -33,6 +34,13 @@ pub(super) struct Store {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tree {
     pub(super) stages: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct History {
+    pub(super) directory: bool,
+    pub(super) slot: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +83,12 @@ impl Default for Store {
 impl Default for Tree {
     fn default() -> Tree {
         Tree { stages: ["original", "staged", "drafts", "final"].map(String::from).to_vec() }
+    }
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { directory: true, slot: Time(Duration::from_secs(10)) }
     }
 }
 

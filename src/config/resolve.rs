@@ -11,6 +11,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The tree that users see.
     pub tree: TreeConfig,
+    /// Earlier versions.
+    pub history: HistoryConfig,
     /// The mount.
     pub mount: MountConfig,
     /// The log.
@@ -47,6 +49,15 @@ pub struct StoreConfig {
 pub struct TreeConfig {
     /// Directories of a new project, valid names without repetition.
     pub stages: Vec<String>,
+}
+
+/// `[history]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// Whether `.versions` answers in every directory.
+    pub directory: bool,
+    /// Saves of a user within a slot of this length are one version; zero: each is one.
+    pub slot: Duration,
 }
 
 /// `[mount]`.
@@ -118,6 +129,7 @@ impl Config {
         Ok(Config {
             store: resolve_store(&raw.store)?,
             tree: TreeConfig { stages: resolve_stages(&raw.tree.stages)? },
+            history: resolve_history(&raw.history)?,
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
@@ -187,6 +199,12 @@ fn resolve_stages(names: &[String]) -> Result<Vec<String>, Broken> {
     Ok(names.to_vec())
 }
 
+fn resolve_history(raw: &raw::History) -> Result<HistoryConfig, Broken> {
+    let slots = Duration::ZERO..=Duration::from_secs(3600);
+    let slot = within("history.slot", raw.slot.0, slots, "at most 1h")?;
+    Ok(HistoryConfig { directory: raw.directory, slot })
+}
+
 fn resolve_mount(raw: &raw::Mount) -> Result<MountConfig, Broken> {
     let atime = match raw.atime.as_str() {
         "relatime" => Atime::Relatime,
@@ -227,7 +245,7 @@ fn resolve_control(raw: &raw::Control) -> Result<ControlConfig, Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::units::Size;
+    use crate::config::units::{Size, Time};
 
     #[test]
     fn the_defaults_break_no_rule() {
@@ -237,7 +255,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 12] = [
+        let broken: [(Change, &str); 13] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
@@ -246,6 +264,7 @@ mod tests {
             (|raw| raw.store.dirty_bytes_max = Size(0), "store.dirty_bytes_max"),
             (|raw| raw.tree.stages.push("a/b".into()), "tree.stages"),
             (|raw| raw.tree.stages.push("final".into()), "tree.stages"),
+            (|raw| raw.history.slot = Time(Duration::from_secs(3601)), "history.slot"),
             (|raw| raw.mount.atime = "strict".into(), "mount.atime"),
             (|raw| raw.mount.threads = 65, "mount.threads"),
             (|raw| raw.log.level = "loud".into(), "log.level"),

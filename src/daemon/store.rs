@@ -5,6 +5,7 @@ use crate::chunks::ChunkParams;
 use crate::cli::{Exit, Failure, MountFlags, say};
 use crate::config::{Atime, Config};
 use crate::fs::{self, AtimeMode, CreateOptions, StoreError, Volume, VolumeOptions};
+use crate::model::Zone;
 use crate::sys::{self, SystemClock};
 use std::io;
 use std::path::Path;
@@ -62,6 +63,9 @@ fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
         },
         compression_level: store.compression_level,
         pack_bytes: store.pack_bytes_target,
+        coalesce: config.history.slot,
+        history_dir: config.history.directory,
+        zone: Zone::system(),
         ..VolumeOptions::default()
     }
 }

@@ -19,6 +19,7 @@ const BYTES_PER_INODE: u64 = 1024;
 impl Volume {
     /// Changes attributes; a change of the size is saved at the file's next flush, or at once where nobody has it open.
     pub fn setattr(&self, ino: Ino, change: &SetAttr) -> Result<Attr> {
+        self.check_no_view(&[ino])?;
         self.check_writable()?;
         let _tree = self.tree.lock();
         let inode = self.living_inode(ino)?;

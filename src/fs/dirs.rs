@@ -1,5 +1,6 @@
 //! Listing directories.
 
+use super::history::is_view;
 use super::types::{DirEntry, Handle};
 use super::volume::Volume;
 use super::{Error, Result};
@@ -15,6 +16,9 @@ const BATCH: usize = 256;
 impl Volume {
     /// Opens a directory. A directory's handle needs no state: it is its inode number.
     pub fn opendir(&self, ino: Ino) -> Result<Handle> {
+        if is_view(ino) {
+            return self.open_view_directory(ino);
+        }
         match self.inode(ino)?.attr.kind {
             FileKind::Directory => Ok(Handle(ino.0)),
             _ => Err(Error::NotDirectory),
@@ -38,6 +42,9 @@ impl Volume {
         emit: &mut dyn FnMut(DirEntry) -> bool,
     ) -> Result<()> {
         let ino = Ino(handle.0);
+        if is_view(ino) {
+            return self.list_view(ino, cookie, plus, emit);
+        }
         if !self.list_dots(ino, cookie, emit)? {
             return Ok(());
         }

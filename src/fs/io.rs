@@ -1,12 +1,13 @@
 //! Reading and writing.
 
+use super::history::is_view;
 use super::node::{Node, OpenFile};
 use super::overlay::{Piece, Shown, Source};
 use super::seal::deferred;
 use super::types::{Allocate, Handle, Seek};
 use super::volume::Volume;
 use super::{Error, Result};
-use crate::model::{ChunkRef, Extent, FileKind};
+use crate::model::{ChunkRef, Extent, FileKind, Ino};
 use std::sync::Arc;
 
 /// The largest offset that a byte can have, plus one: the kernel's limit as well.
@@ -19,7 +20,7 @@ const READ_AHEAD_BYTES: u64 = 4 << 20;
 const LONG_READ_BYTES: usize = 128 << 10;
 
 /// A part of a read that is no hole.
-struct Part {
+pub(super) struct Part {
     /// Where its bytes go, from the read's offset on.
     at: usize,
     len: usize,
@@ -43,7 +44,7 @@ impl Part {
         Some(Part { at, len, from })
     }
 
-    fn of_extent(extent: &Extent, chunk: ChunkRef, offset: u64) -> Option<Part> {
+    pub(super) fn of_extent(extent: &Extent, chunk: ChunkRef, offset: u64) -> Option<Part> {
         Some(Part {
             at: (extent.start - offset) as usize,
             len: extent.len as usize,
@@ -55,6 +56,9 @@ impl Part {
 impl Volume {
     /// Reads up to `len` bytes at `offset` onto the end of `into`; fewer only at the end of the file.
     pub fn read(&self, handle: Handle, offset: u64, len: usize, into: &mut Vec<u8>) -> Result<()> {
+        if is_view(Ino(handle.0)) {
+            return self.read_view(Ino(handle.0), offset, len, into);
+        }
         let file = self.handles.get(handle)?;
         if !file.how.read {
             return Err(Error::BadHandle);
@@ -74,21 +78,28 @@ impl Volume {
         len: usize,
         into: &mut Vec<u8>,
     ) -> Result<()> {
+        let (total, parts) = self.resolve(node, offset, len)?;
+        self.append_parts(node.ino, total, parts, into)
+    }
+
+    /// Appends `total` bytes of a file: the parts, which are in order, and zeros between them. Where that
+    /// fails nothing is appended.
+    pub(super) fn append_parts(
+        &self,
+        ino: Ino,
+        total: usize,
+        parts: Vec<Part>,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
         let begin = into.len();
-        let outcome = self.resolve(node, offset, len).and_then(|(total, parts)| {
-            into.reserve(total);
-            for part in parts {
-                // What no part covers is a hole.
-                into.resize(begin + part.at, 0);
-                self.append_part(node, &part, into)?;
-            }
-            into.resize(begin + total, 0);
-            Ok(())
-        });
-        if outcome.is_err() {
-            into.truncate(begin);
+        into.reserve(total);
+        for part in parts {
+            // What no part covers is a hole.
+            into.resize(begin + part.at, 0);
+            self.append_part(ino, &part, into).inspect_err(|_| into.truncate(begin))?;
         }
-        outcome
+        into.resize(begin + total, 0);
+        Ok(())
     }
 
     /// Finds out what a range shows: how many bytes, and the parts of them that are no holes, in order.
@@ -116,18 +127,18 @@ impl Volume {
         Ok(((end - offset) as usize, parts))
     }
 
-    fn append_part(&self, node: &Node, part: &Part, into: &mut Vec<u8>) -> Result<()> {
+    fn append_part(&self, ino: Ino, part: &Part, into: &mut Vec<u8>) -> Result<()> {
         match &part.from {
             From::Memory(piece) => into.extend_from_slice(piece.bytes().unwrap_or_default()),
             From::Chunk { chunk, skip } => {
                 if skip + part.len > chunk.at.plain_len as usize {
-                    let why = format!("an extent of inode {} is longer than its chunk", node.ino);
+                    let why = format!("an extent of inode {ino} is longer than its chunk");
                     return Err(Error::Meta(crate::meta::Error::Damaged(why)));
                 }
                 let read = self.ingest.packs().read_range(chunk, *skip, part.len, into);
                 read.inspect_err(|error| {
                     self.ingest.note_damage(chunk.id);
-                    let file = self.describe(node.ino);
+                    let file = self.describe(ino);
                     log::error!("{file} can't be read at a damaged place: {error}");
                 })?;
             }
@@ -216,6 +227,9 @@ impl Volume {
 
     /// The next data or hole at or after `offset`.
     pub fn seek(&self, handle: Handle, offset: u64, what: Seek) -> Result<u64> {
+        if is_view(Ino(handle.0)) {
+            return self.seek_view(Ino(handle.0), offset, what);
+        }
         let file = self.handles.get(handle)?;
         let state = file.node.lock();
         let size = state.size();
@@ -279,13 +293,18 @@ impl Volume {
         to_offset: u64,
         len: u64,
     ) -> Result<u64> {
-        let source = self.handles.get(from)?;
         let target = self.writable_file(to)?;
-        if !source.how.read || source.node.kind != FileKind::File {
-            return Err(Error::BadHandle);
-        }
-        self.seal_all(&source.node)?;
-        let pieces = self.shared_pieces(&source.node, from_offset, len)?;
+        let (source, pieces) = if is_view(Ino(from.0)) {
+            (None, self.pieces_of_view(Ino(from.0), from_offset, len)?)
+        } else {
+            let source = self.handles.get(from)?;
+            if !source.how.read || source.node.kind != FileKind::File {
+                return Err(Error::BadHandle);
+            }
+            self.seal_all(&source.node)?;
+            let pieces = self.shared_pieces(&source.node, from_offset, len)?;
+            (Some(source), pieces)
+        };
         let copied = pieces.last().map_or(0, |last| last.end() - from_offset);
         if copied == 0 {
             return Ok(0);
@@ -293,7 +312,8 @@ impl Volume {
         let end = to_offset.checked_add(copied).filter(|end| *end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooLarge)?;
         let overlap = from_offset < end && to_offset < from_offset + copied;
-        if Arc::ptr_eq(&source.node, &target.node) && overlap {
+        let is_same = source.is_some_and(|source| Arc::ptr_eq(&source.node, &target.node));
+        if is_same && overlap {
             return Err(Error::Invalid);
         }
         let mut state = target.node.lock();

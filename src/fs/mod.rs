@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod dirs;
 mod error;
+mod history;
 mod ingest;
 mod io;
 mod names;

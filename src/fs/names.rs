@@ -1,6 +1,7 @@
 //! Names: looking them up, making, linking, moving and removing them.
 
 use super::acl::Inherited;
+use super::history::{HISTORY_NAME, is_view};
 use super::node::OpenFile;
 use super::types::{Caller, Handle, OpenMode, RenameMode};
 use super::volume::Volume;
@@ -14,8 +15,6 @@ const NAME_BYTES_MAX: usize = 255;
 const TARGET_BYTES_MAX: usize = 4095;
 /// The most names that a file can have: ext4's limit.
 const LINKS_MAX: u32 = 65_000;
-/// The directory of a name's history: nobody can make it.
-const HISTORY_NAME: &[u8] = b".versions";
 /// The directory in the root whose new directories are projects.
 const PROJECTS_NAME: &[u8] = b"projects";
 /// Room on the disk that making a name asks for.
@@ -75,6 +74,12 @@ impl Volume {
     /// The inode that a name holds.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
         check_length(name)?;
+        if is_view(parent) {
+            return self.look_up_view(parent, name);
+        }
+        if self.is_history(name) {
+            return self.look_up_history(parent);
+        }
         let found = self.meta.read(|view| view.lookup(parent, name))?;
         let inode = found.ok_or(Error::NotFound)?;
         Ok(self.open_inode(inode.attr.ino).unwrap_or(inode).attr)
@@ -82,6 +87,9 @@ impl Volume {
 
     /// The target of a symbolic link.
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
+        if is_view(ino) {
+            return self.view_target(ino);
+        }
         self.meta.read(|view| view.symlink_target(ino))?.ok_or(Error::Invalid)
     }
 
@@ -101,6 +109,7 @@ impl Volume {
         if matches!(kind, FileKind::Directory | FileKind::Symlink) {
             return Err(Error::Invalid);
         }
+        self.check_no_view(&[parent])?;
         let _tree = self.tree.lock();
         let new = NewInode { kind, mode, rdev, target: None };
         self.make(caller, parent, name, &new).map(|inode| inode.attr)
@@ -108,6 +117,7 @@ impl Volume {
 
     /// Makes a directory; a new one in `projects` gets its stages.
     pub fn mkdir(&self, caller: &Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
+        self.check_no_view(&[parent])?;
         let _tree = self.tree.lock();
         let new = NewInode { kind: FileKind::Directory, mode, rdev: 0, target: None };
         self.make(caller, parent, name, &new).map(|inode| inode.attr)
@@ -126,6 +136,7 @@ impl Volume {
             1..=TARGET_BYTES_MAX => {}
             _ => return Err(Error::NameTooLong),
         }
+        self.check_no_view(&[parent])?;
         let _tree = self.tree.lock();
         let new = NewInode { kind: FileKind::Symlink, mode: 0o777, rdev: 0, target: Some(target) };
         self.make(caller, parent, name, &new).map(|inode| inode.attr)
@@ -140,6 +151,7 @@ impl Volume {
         mode: u32,
         how: OpenMode,
     ) -> Result<(Attr, Handle)> {
+        self.check_no_view(&[parent])?;
         let tree = self.tree.lock();
         match self.make_deferred(caller, parent, name, mode) {
             Ok(inode) => {
@@ -279,6 +291,7 @@ impl Volume {
     /// Gives a file another name.
     pub fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr> {
         check_new_name(name)?;
+        self.check_no_view(&[ino, parent])?;
         let _tree = self.tree.lock();
         self.check_writable()?;
         self.space.reserve(NAME_ROOM_BYTES)?;
@@ -337,6 +350,8 @@ impl Volume {
         check: impl Fn(&Tx<'_>, &Dentry) -> Result<()>,
     ) -> Result<()> {
         check_length(name)?;
+        self.check_no_view(&[parent])?;
+        self.check_no_history(name)?;
         let _tree = self.tree.lock();
         let now = self.now();
         let change = self.freeing_write(|tx| {
@@ -379,6 +394,8 @@ impl Volume {
         mode: RenameMode,
     ) -> Result<()> {
         check_length(name)?;
+        self.check_no_view(&[parent, new_parent])?;
+        self.check_no_history(name)?;
         check_new_name(new_name)?;
         let _tree = self.tree.lock();
         let now = self.now();

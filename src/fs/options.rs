@@ -1,5 +1,6 @@
 //! How a volume behaves.
 
+use crate::model::Zone;
 use std::time::Duration;
 
 /// When reading updates the time of the last read.
@@ -35,6 +36,10 @@ pub struct VolumeOptions {
     pub pack_bytes: u64,
     /// Attribute changes of an inode within a slot of this length leave no state of their own.
     pub coalesce: Duration,
+    /// Whether `.versions` answers in every directory.
+    pub history_dir: bool,
+    /// The time zone in which moments are read.
+    pub zone: Zone,
     /// Threads that cut, hash and compress in the background.
     pub seal_threads: usize,
 }
@@ -52,6 +57,8 @@ impl Default for VolumeOptions {
             compression_level: 3,
             pack_bytes: 32 << 20,
             coalesce: Duration::from_secs(10),
+            history_dir: true,
+            zone: Zone::UTC,
             seal_threads: 2,
         }
     }

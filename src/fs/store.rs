@@ -327,6 +327,7 @@ impl Volume {
             tree: Default::default(),
             nodes: Default::default(),
             handles: Default::default(),
+            views: Default::default(),
             sync_state: Default::default(),
             workers: Default::default(),
             failure: Default::default(),

@@ -1,5 +1,6 @@
 //! The mounted store.
 
+use super::history::{ViewTable, is_view};
 use super::ingest::Ingest;
 use super::node::{HandleTable, Node, NodeTable, OpenFile};
 use super::options::VolumeOptions;
@@ -36,6 +37,7 @@ pub struct Volume {
     pub(super) tree: Mutex<()>,
     pub(super) nodes: NodeTable,
     pub(super) handles: HandleTable,
+    pub(super) views: ViewTable,
     pub(super) space: Space,
     pub(super) sync_state: SyncState,
     pub(super) workers: Workers,
@@ -91,6 +93,9 @@ impl Volume {
 
     /// Opens a file.
     pub fn open(&self, ino: Ino, how: OpenMode) -> Result<Handle> {
+        if is_view(ino) {
+            return self.open_view(ino, how);
+        }
         if how.write || how.truncate {
             self.check_writable()?;
         }
@@ -115,6 +120,9 @@ impl Volume {
     /// Closes a handle. What nobody flushed is saved: a mapping may write after `close`, and a file that is
     /// open for reading only can be cut by its path.
     pub fn release(&self, handle: Handle) -> Result<()> {
+        if is_view(Ino(handle.0)) {
+            return Ok(());
+        }
         let file = self.handles.remove(handle)?;
         let done = file.node.leave(&file.how);
         let mut outcome = self.guard_failure(self.save(&file.node, done));
@@ -198,13 +206,19 @@ impl Volume {
 
     /// The attributes of an inode.
     pub fn getattr(&self, ino: Ino) -> Result<Attr> {
-        self.inode(ino).map(|inode| inode.attr)
+        match is_view(ino) {
+            true => self.view_attr(ino),
+            false => self.inode(ino).map(|inode| inode.attr),
+        }
     }
 
     /// Whether the attributes of an inode stay as they are until somebody changes them. They don't while
     /// written content waits to be saved: only then it is known how much space it takes.
     pub fn is_settled(&self, ino: Ino) -> bool {
-        self.nodes.get(ino).is_none_or(|node| node.lock().overlay.is_empty())
+        match is_view(ino) {
+            true => self.is_view_settled(ino),
+            false => self.nodes.get(ino).is_none_or(|node| node.lock().overlay.is_empty()),
+        }
     }
 
     /// A transaction that may not fail for want of room: it frees some, or saves what was accepted. The
@@ -251,6 +265,14 @@ impl Volume {
             outcome => outcome,
         };
         self.guard_failure(outcome)
+    }
+
+    /// Nothing in a view can be changed, nor can anything be moved into one or out of it.
+    pub(super) fn check_no_view(&self, inodes: &[Ino]) -> Result<()> {
+        match inodes.iter().any(|ino| is_view(*ino)) {
+            true => Err(Error::ReadOnly),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {

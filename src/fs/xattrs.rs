@@ -1,5 +1,6 @@
 //! Extended attributes.
 
+use super::history::is_view;
 use super::node::same_slot;
 use super::types::{Caller, XattrMode};
 use super::volume::Volume;
@@ -17,11 +18,17 @@ const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 impl Volume {
     /// The value of an attribute.
     pub fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        if is_view(ino) {
+            return self.view_xattr(ino, name);
+        }
         self.meta.read(|view| view.xattr(ino, name))?.ok_or(Error::NoAttribute)
     }
 
     /// The names of an inode's attributes.
     pub fn listxattr(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        if is_view(ino) {
+            return self.view_xattr_names(ino);
+        }
         Ok(self.meta.read(|view| view.xattr_names(ino))?)
     }
 
@@ -69,6 +76,7 @@ impl Volume {
         ino: Ino,
         work: impl FnOnce(&Tx<'_>, &mut crate::meta::Inode) -> Result<()>,
     ) -> Result<()> {
+        self.check_no_view(&[ino])?;
         self.check_writable()?;
         let _tree = self.tree.lock();
         let node = self.nodes.get(ino);

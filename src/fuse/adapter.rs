@@ -19,7 +19,7 @@ use fuser::{
 
 use super::convert;
 use super::negotiate::negotiate;
-use super::op::{CACHE_TTL, GENERATION, Op, attr_ttl};
+use super::op::{CACHE_TTL, GENERATION, Op, attr_ttl, name_ttl};
 use crate::fs::{Error, Handle, OpenMode, SetAttr, Volume};
 use crate::model::{FileKind, Ino};
 
@@ -79,17 +79,20 @@ impl Filesystem for Adapter {
         op.run(|| match self.volume.lookup(ino(parent), name.as_bytes()) {
             Ok(attr) => {
                 let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
-                reply.entry_with_ttls(&ttl, &CACHE_TTL, &attr, GENERATION);
+                let name_ttl = name_ttl(&self.volume, ino(attr.ino));
+                reply.entry_with_ttls(&ttl, &name_ttl, &attr, GENERATION);
             }
             // A name that isn't there is remembered too: to appear it must come through the kernel.
-            Err(Error::NotFound) => {
+            Err(Error::NotFound) if self.volume.is_absence_fixed(ino(parent)) => {
                 reply.entry(&CACHE_TTL, &convert::bare_attr(0, FileKind::File), GENERATION);
             }
             Err(error) => reply.error(op.errno(&error)),
         });
     }
 
-    fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
+    fn forget(&self, _: &Request, node: INodeNo, lookups: u64) {
+        Op("forget", node).run(|| self.volume.forget(ino(node), lookups));
+    }
 
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         Op("getattr", node).attr(&self.volume, reply, |volume| volume.getattr(ino(node)));

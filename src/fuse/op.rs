@@ -8,7 +8,7 @@ use fuser::{Errno, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, Reply
 
 use super::convert;
 use crate::fs::{Error, Result, Volume};
-use crate::model::Attr;
+use crate::model::{Attr, Ino};
 use crate::sys::failpoint;
 
 /// How long the kernel may believe a name or attributes: we are the only writer and all changes go
@@ -21,6 +21,11 @@ pub(super) const GENERATION: Generation = Generation(0);
 /// How long the kernel may believe these attributes.
 pub(super) fn attr_ttl(volume: &Volume, attr: &Attr) -> Duration {
     if volume.is_settled(attr.ino) { CACHE_TTL } else { Duration::ZERO }
+}
+
+/// How long the kernel may believe that the name it asked for leads to this inode.
+pub(super) fn name_ttl(volume: &Volume, ino: Ino) -> Duration {
+    if volume.is_fixed_name(ino) { CACHE_TTL } else { Duration::ZERO }
 }
 
 /// Which operation, on which inode: what a log line needs.

@@ -2,6 +2,8 @@
 
 mod basics;
 mod check;
+mod history;
+mod history_oracle;
 mod races;
 mod rewind;
 mod saving;

@@ -7,10 +7,10 @@ use crate::model::{FileKind, Moment};
 use std::collections::BTreeMap;
 
 /// Chooses the same for the same seed.
-struct Choices(u64);
+pub(super) struct Choices(pub(super) u64);
 
 impl Choices {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
@@ -58,7 +58,7 @@ fn dump_inode(view: &View<'_>, ino: Ino, path: String, tree: &mut Tree) {
 }
 
 /// One random change; whether it is possible doesn't matter.
-fn change(volume: &Volume, choices: &mut Choices, directories: &[Ino]) {
+pub(super) fn change(volume: &Volume, choices: &mut Choices, directories: &[Ino]) {
     let parent = directories[choices.below(directories.len() as u64) as usize];
     let other = directories[choices.below(directories.len() as u64) as usize];
     let name = [b'a' + choices.below(5) as u8];

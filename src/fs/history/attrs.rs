@@ -1,0 +1,158 @@
+//! Attributes of views, extended ones too.
+
+use super::access::{Access, Rules, as_it_was, bits_from_elsewhere, then_and_today};
+use super::table::{Past, ViewNode, What};
+use super::versions::Version;
+use crate::fs::volume::Volume;
+use crate::fs::{Error, Result};
+use crate::meta::{Inode, View};
+use crate::model::{ACL_ACCESS, Attr, FileKind, Ino, Mode, Moment, moment_name};
+
+/// Bits of a directory that only lists what the past holds.
+const LISTING_BITS: u16 = 0o555;
+/// What is told of a version beside its own attributes.
+const TOLD: [&[u8]; 4] =
+    [b"user.verso.moment", b"user.verso.author", b"user.verso.cause", b"user.verso.version"];
+
+impl Volume {
+    pub(in crate::fs) fn view_attr(&self, ino: Ino) -> Result<Attr> {
+        self.attr_of_view(&*self.views.get(ino)?)
+    }
+
+    /// Whether a view's attributes stay as they are.
+    pub(in crate::fs) fn is_view_settled(&self, ino: Ino) -> bool {
+        self.views.get(ino).is_ok_and(|node| match &node.what {
+            // The way to a directory of the past may be closed, and a living version may be written over.
+            What::Past(past) => {
+                let has_ended = past.version.as_ref().is_none_or(|version| version.ended.is_some());
+                past.kind != FileKind::Directory && has_ended
+            }
+            _ => false,
+        })
+    }
+
+    pub(super) fn attr_of_view(&self, node: &ViewNode) -> Result<Attr> {
+        let attr = match &node.what {
+            What::Versions { dir }
+            | What::Name { dir, .. }
+            | What::At { dir, .. }
+            | What::Deleted { dir } => listing_attr(self.inode(*dir)?.attr),
+            What::Past(past) => self.past_attr(past)?.0,
+        };
+        Ok(Attr { ino: node.ino, ..attr })
+    }
+
+    /// The attributes of an inode of the past, and whether its access list of that time holds.
+    fn past_attr(&self, past: &Past) -> Result<(Attr, bool)> {
+        let at = self.moment_of(past)?;
+        self.meta.read(|view| {
+            let inode = past_inode(view, past, at)?.ok_or(Error::NotFound)?;
+            let mut attr = inode.attr;
+            let access = match (past.kind, &past.version) {
+                (FileKind::Directory, _) => directory_access(view, &attr, at)?,
+                (_, Some(version)) => version_access(view, &attr, version)?,
+                _ => as_it_was(&attr),
+            };
+            (attr.mode, attr.uid, attr.gid) = (access.mode, access.uid, access.gid);
+            // How many names it had is not known, and of how many directories even less: 1 lets no program
+            // conclude that there are none.
+            attr.nlink = if past.kind == FileKind::Directory { 1 } else { attr.nlink.max(1) };
+            Ok((attr, access.has_acl))
+        })
+    }
+
+    pub(in crate::fs) fn view_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        let node = self.views.get(ino)?;
+        let past = match &node.what {
+            What::Past(past) => past,
+            // Who may list the directory may list its history.
+            What::Versions { dir }
+            | What::Name { dir, .. }
+            | What::At { dir, .. }
+            | What::Deleted { dir } => {
+                let found = self.meta.read(|view| view.xattr(*dir, ACL_ACCESS))?;
+                return found.filter(|_| name == ACL_ACCESS).ok_or(Error::NoAttribute);
+            }
+        };
+        if let Some(told) = past.version.as_ref().and_then(|version| tell(version, name)) {
+            return Ok(told.into_bytes());
+        }
+        if name == ACL_ACCESS && !self.past_attr(past)?.1 {
+            return Err(Error::NoAttribute);
+        }
+        let at = self.last_moment_of(past)?;
+        self.meta.read(|view| view.xattr_at(past.ino, name, at))?.ok_or(Error::NoAttribute)
+    }
+
+    pub(in crate::fs) fn view_xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        let node = self.views.get(ino)?;
+        let What::Past(past) = &node.what else { return Ok(Vec::new()) };
+        let at = self.last_moment_of(past)?;
+        let mut names = self.meta.read(|view| view.xattr_names_at(past.ino, at))?;
+        if !self.past_attr(past)?.1 {
+            names.retain(|name| name != ACL_ACCESS);
+        }
+        if past.version.is_some() {
+            names.retain(|name| !TOLD.contains(&&name[..]));
+            names.extend(TOLD.map(<[u8]>::to_vec));
+        }
+        Ok(names)
+    }
+
+    /// The last moment at which the view's content had the attributes that it shows.
+    fn last_moment_of(&self, past: &Past) -> Result<Moment> {
+        match &past.version {
+            Some(version) => Ok(last_moment(version)),
+            None => self.moment_of(past),
+        }
+    }
+}
+
+fn tell(version: &Version, name: &[u8]) -> Option<String> {
+    match name {
+        b"user.verso.moment" => Some(moment_name(version.began)),
+        b"user.verso.author" => Some(version.author.to_string()),
+        b"user.verso.cause" => Some(version.cause.to_string()),
+        b"user.verso.version" => Some(version.number.to_string()),
+        _ => None,
+    }
+}
+
+fn last_moment(version: &Version) -> Moment {
+    version.ended.map_or(Moment(i64::MAX), |ended| Moment(ended.0 - 1))
+}
+
+/// The inode with the attributes that the view shows; of a version the last ones of its content.
+fn past_inode(view: &View<'_>, past: &Past, at: Moment) -> Result<Option<Inode>> {
+    let Some(version) = &past.version else { return Ok(view.inode_at(past.ino, at)?) };
+    if past.kind != FileKind::File {
+        return Ok(view.inode_at(past.ino, version.began)?);
+    }
+    let last = view.inode_at(past.ino, last_moment(version))?;
+    let has_content = |inode: &Inode| inode.content_since == version.content_since;
+    if let Some(inode) = last.filter(has_content) {
+        return Ok(Some(inode));
+    }
+    let states = view.content_states(past.ino)?;
+    Ok(states.into_iter().map(|state| state.inode).find(has_content))
+}
+
+fn directory_access(view: &View<'_>, attr: &Attr, at: Moment) -> Result<Access> {
+    let Some(today) = view.inode(attr.ino)? else { return Ok(as_it_was(attr)) };
+    let then = Rules { attr, acl: view.xattr_at(attr.ino, ACL_ACCESS, at)? };
+    let acl = view.xattr(attr.ino, ACL_ACCESS)?;
+    Ok(then_and_today(&then, &Rules { attr: &today.attr, acl }))
+}
+
+/// A listing belongs to whom the directory belongs to, and nobody writes to it.
+fn listing_attr(directory: Attr) -> Attr {
+    let mode = Mode::new(u32::from(directory.mode.bits() & LISTING_BITS));
+    Attr { mode, nlink: 1, size: 0, allocated: 0, ..directory }
+}
+
+fn version_access(view: &View<'_>, attr: &Attr, version: &Version) -> Result<Access> {
+    let was = as_it_was(attr);
+    let bits = bits_from_elsewhere(view, version.dir, version.shown_in, attr.uid)?;
+    let mode = Mode::new(u32::from(was.mode.bits() & bits));
+    Ok(Access { mode, has_acl: mode == was.mode, ..was })
+}

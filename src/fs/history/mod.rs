@@ -1,0 +1,28 @@
+//! History as people see it: `.versions`, a directory that answers in every directory and is listed in none.
+//!
+//! Everything in it is a *view*: an inode that exists while the kernel knows it, and that stands for what the
+//! metadata recorded. Nothing is copied, and nothing can be changed (`EROFS`).
+//!
+//! | path below a directory | shows | file |
+//! |---|---|---|
+//! | `.versions/` | `@at`, `@deleted`, and a directory for each name that was there | `lookup.rs`, `list.rs` |
+//! | `.versions/NAME/` | the versions of a name; of folders each one that is gone | `versions.rs` |
+//! | `.versions/@at/WHEN/` | the directory as it was | `moments.rs` which are listed |
+//! | `.versions/@deleted/` | what was deleted, as it was before that began | `deleted.rs` |
+//! | `.versions/@GMT-…/` | the same as `@at`, for Samba | |
+//!
+//! `table.rs` numbers of views, and how long they live · `attrs.rs` attributes · `access.rs` who may read
+//! them · `read.rs` contents.
+
+mod access;
+mod attrs;
+mod deleted;
+mod list;
+mod lookup;
+mod moments;
+mod read;
+mod table;
+mod versions;
+
+pub(super) use lookup::HISTORY_NAME;
+pub(super) use table::{ViewTable, is_view};
