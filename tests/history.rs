@@ -1,0 +1,343 @@
+//! `.versions` through a real mount, with the programs that people use.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{TestStore, os};
+use versofs::fs::{Volume, VolumeOptions};
+use versofs::fuse::{MountOptions, Mounted, mount};
+
+/// A user that needs no name.
+const ANNA: u32 = 61_001;
+
+/// A mounted drive on which each save is a version.
+struct Drive {
+    mounted: Option<Mounted>,
+    volume: Arc<Volume>,
+    root: PathBuf,
+    _store: TestStore,
+}
+
+impl Drive {
+    fn new() -> Drive {
+        let store = TestStore::new();
+        let options = VolumeOptions { coalesce: Duration::ZERO, ..VolumeOptions::default() };
+        let volume = store.open_with(options);
+        let root = store.mountpoint();
+        let all = os::is_root();
+        let options = MountOptions { allow_other: all, source: store.path(), ..Default::default() };
+        let mounted = mount(Arc::clone(&volume), &root, &options).unwrap();
+        if all {
+            os::chmod(&root, 0o755).unwrap();
+            os::chmod(store.path().parent().unwrap(), 0o755).unwrap();
+        }
+        Drive { mounted: Some(mounted), volume, root, _store: store }
+    }
+
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Runs a line of shell in the root, which must succeed.
+    fn run(&self, line: &str) -> String {
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-ec", line]).current_dir(&self.root).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Whether a line of shell succeeds.
+    fn works(&self, user: u32, line: &str) -> bool {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", line]).current_dir(&self.root).uid(user).gid(user);
+        shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        shell.status().unwrap().success()
+    }
+
+    /// The contents of the versions of a name, in order of their numbers.
+    fn versions(&self, path: &str) -> Vec<String> {
+        let mut files: Vec<PathBuf> = paths(&self.at(path));
+        files.sort_by_key(|path| number(path));
+        let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        files.iter().map(text).collect()
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        let Some(mounted) = self.mounted.take() else { return };
+        mounted.unmount(true).unwrap();
+        mounted.wait(Duration::from_secs(30));
+        drop(mounted);
+        let _ = self.volume.close();
+    }
+}
+
+fn own_user() -> u32 {
+    fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn paths(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let mut names: Vec<_> = paths(dir).iter().map(name).collect();
+    names.sort();
+    names
+}
+
+/// The number in a version's name.
+fn number(path: &Path) -> u64 {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let (_, number) = name.rsplit_once("~v").unwrap();
+    number.split('.').next().unwrap().parse().unwrap()
+}
+
+/// Saves ten times by a line of shell, in which `$TEXT` is the content of `f`.
+#[track_caller]
+fn ten_saves(line: &str) {
+    let drive = Drive::new();
+    let texts: Vec<String> = (0..10).map(|save| format!("save {save}\n")).collect();
+    for text in &texts {
+        drive.run(&format!("TEXT='{}'; {line}", text.trim_end()));
+        assert_eq!(&fs::read_to_string(drive.at("f")).unwrap(), text);
+    }
+    assert_eq!(drive.versions(".versions/f"), texts, "{line}");
+}
+
+#[test]
+fn ten_saves_are_ten_versions_however_a_program_saves() {
+    ten_saves("echo $TEXT > f");
+    ten_saves("echo $TEXT > .f.tmp; mv .f.tmp f");
+    ten_saves("echo $TEXT > f.new; sync f.new; mv f.new f");
+    ten_saves("[ ! -e f ] || mv f f~; echo $TEXT > f");
+    ten_saves("[ ! -e f ] || cp -p f f~; echo $TEXT > f; rm -f f~");
+    ten_saves("echo $TEXT > b; [ ! -e f ] || mv f f.tmp; mv b f; rm -f f.tmp");
+    ten_saves("rm -f f; echo $TEXT > f");
+    ten_saves("if [ -e f ]; then sed -i \"c $TEXT\" f; else echo $TEXT > f; fi; touch f");
+}
+
+#[test]
+fn programs_save_versions() {
+    let drive = Drive::new();
+    fs::write(drive.at("f"), "save 0\n").unwrap();
+    for save in 1..5 {
+        drive.run(&format!("sed -i 's/save .*/save {save}/' f"));
+    }
+    let texts: Vec<_> = (0..5).map(|save| format!("save {save}\n")).collect();
+    assert_eq!(drive.versions(".versions/f"), texts);
+    let source = tempfile::tempdir().unwrap();
+    for (save, flags) in [(5, ""), (6, "--inplace"), (7, "")] {
+        fs::write(source.path().join("f"), format!("save {save} with rsync\n")).unwrap();
+        if Command::new("rsync").arg("--version").output().is_err() {
+            return;
+        }
+        let line = format!("rsync --checksum {flags} {}/f .", source.path().display());
+        drive.run(&line);
+    }
+    assert_eq!(drive.versions(".versions/f").len(), 8);
+}
+
+#[test]
+fn no_program_walks_into_history_by_itself() {
+    let drive = Drive::new();
+    drive.run("mkdir d; echo one > d/f; echo two > d/f");
+    drive.run("ls .versions d/.versions d/.versions/f d/.versions/@at > /dev/null");
+    let all = drive.run("find . | sort");
+    assert!(!all.contains(".versions"), "{all}");
+    assert!(!drive.run("ls -aR").contains(".versions"));
+    assert!(!drive.run("tar cf - . | tar tf -").contains(".versions"));
+    drive.run("cp -r d copy; rm -rf d");
+    assert!(!drive.at("d").exists());
+    assert_eq!(names(&drive.at("copy")), ["f"]);
+    assert_eq!(drive.run("cat .versions/@deleted/d/f"), "two\n");
+    assert_eq!(drive.run("cp -r .versions/@deleted/d back; cat back/f"), "two\n");
+}
+
+#[test]
+fn find_and_stat_agree_within_history() {
+    let drive = Drive::new();
+    drive.run("mkdir -p d/a/b; echo one > d/a/b/f; ln -s f d/a/b/l; echo two > d/g; ln d/g d/h");
+    let shown = drive.run("cd d/.versions/@at/now; find . -type f -o -type l -o -type d | sort");
+    assert_eq!(shown, "./.\n./a\n./a/b\n./a/b/f\n./a/b/l\n./g\n./h\n".replacen("./.\n", ".\n", 1));
+    drive.run("cmp d/g d/.versions/@at/now/h");
+    assert_eq!(drive.run("readlink d/.versions/@at/now/a/b/l"), "f\n");
+    let then = drive.at("d/.versions/@at/now/g");
+    let (one, living) = (fs::metadata(&then).unwrap(), fs::metadata(drive.at("d/g")).unwrap());
+    assert_eq!((one.size(), one.mtime_nsec(), one.mode()), (4, living.mtime_nsec(), living.mode()));
+    assert_ne!(one.ino(), living.ino());
+    let version = paths(&drive.at("d/.versions/g")).remove(0);
+    assert_eq!(fs::metadata(&version).unwrap().ino(), fs::metadata(&version).unwrap().ino());
+    drive.run("cd d/.versions/g; stat -c %s *; ls -l; getfattr -d -m - * | grep verso.version");
+}
+
+#[test]
+fn now_moves_on_and_a_moment_stays() {
+    let drive = Drive::new();
+    drive.run("echo one > f");
+    assert_eq!(drive.run("cat .versions/@at/now/f"), "one\n");
+    drive.run("echo two > f; echo new > g");
+    assert_eq!(drive.run("cat .versions/@at/now/f .versions/@at/now/g"), "two\nnew\n");
+    assert!(!drive.at(".versions/h").exists());
+    drive.run("echo three > h");
+    assert!(drive.at(".versions/h").exists());
+    assert_eq!(drive.run("ls .versions/f | wc -l").trim(), "2");
+    drive.run("echo four > f");
+    assert_eq!(drive.run("ls .versions/f | wc -l").trim(), "3");
+    let moments = names(&drive.at(".versions/@at"));
+    assert!(!moments.is_empty());
+    for moment in &moments {
+        assert!(drive.at(".versions/@at").join(moment).is_dir(), "{moment}");
+    }
+}
+
+#[test]
+fn odd_names_have_versions_too() {
+    let drive = Drive::new();
+    let long = "n".repeat(255);
+    let odd: [&[u8]; 9] = [
+        b"-rf",
+        b".hidden",
+        b"@at",
+        b"@@deleted",
+        b"two words\nand lines",
+        b"\xff\xfe.jpg",
+        b"~v1",
+        b"a~2026-09-14T103212Z~v42.psd",
+        long.as_bytes(),
+    ];
+    for name in odd {
+        let name = OsStr::from_bytes(name);
+        fs::write(drive.at(name), "one").unwrap();
+        fs::write(drive.at(name), "two").unwrap();
+        fs::remove_file(drive.at(name)).unwrap();
+        assert_eq!(fs::read(drive.at(".versions/@deleted").join(name)).unwrap(), b"two");
+    }
+    let listed = paths(&drive.at(".versions"));
+    let mut dirs = 0;
+    for dir in listed {
+        let name = dir.file_name().unwrap().as_bytes();
+        if name == b"@at" || name == b"@deleted" || !dir.join("").is_dir() {
+            continue;
+        }
+        let mut contents: Vec<_> = paths(&dir);
+        contents.sort_by_key(|path| number_of_bytes(path));
+        let contents: Vec<_> = contents.iter().map(|path| fs::read(path).unwrap()).collect();
+        if contents == [b"one", b"two"] {
+            dirs += 1;
+        }
+    }
+    assert_eq!(dirs, odd.len());
+}
+
+fn number_of_bytes(path: &Path) -> u64 {
+    let name = path.file_name().unwrap().as_bytes();
+    let at = name.windows(2).rposition(|pair| pair == b"~v").unwrap();
+    let digits = name[at + 2..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+}
+
+#[test]
+fn nothing_in_history_can_be_changed() {
+    let drive = Drive::new();
+    drive.run("mkdir d; echo one > f; echo two > f; echo x > gone; rm gone");
+    for line in [
+        "echo x > .versions/f/new",
+        "echo x >> .versions/f/*v1",
+        "rm -f .versions/f/*v1",
+        "mkdir .versions/d2",
+        "rmdir .versions",
+        "rm -rf .versions",
+        "mv .versions x",
+        "mv .versions/f/*v1 x",
+        "mv f .versions/@at/now/",
+        "ln f .versions/l",
+        "chmod 777 .versions/f/*v1",
+        "touch .versions/f/*v1",
+        "touch .versions/@at/now/f",
+        "setfattr -n user.x -v 1 .versions/f/*v1",
+        "truncate -s 0 .versions/@deleted/gone",
+        "mkdir d/.versions",
+        "mv f d/.versions",
+    ] {
+        assert!(!drive.works(own_user(), line), "{line}");
+    }
+    assert_eq!(drive.versions(".versions/f"), ["one\n", "two\n"]);
+}
+
+#[test]
+fn other_users_read_what_they_could_and_no_more() {
+    if !os::is_root() {
+        eprintln!("skipped: it takes root to be several users");
+        return;
+    }
+    let drive = Drive::new();
+    drive.run("mkdir open shut; echo public > open/f; echo private > open/p; chmod 600 open/p");
+    drive.run("echo new > open/f; echo new > open/p; echo inside > shut/f");
+    let moment = drive.run("ls .versions/@at | tail -1").trim().to_owned();
+    std::thread::sleep(Duration::from_millis(1100));
+    drive.run("chmod 700 shut; chmod 600 open/f; chmod 644 open/p");
+    assert!(drive.works(ANNA, "cat open/.versions/f/*v1"));
+    assert!(!drive.works(ANNA, "cat open/.versions/p/*v1"));
+    assert!(drive.works(0, "cat open/.versions/p/*v1"));
+    assert!(!drive.works(ANNA, "ls shut/.versions"));
+    assert!(!drive.works(ANNA, &format!("cat .versions/@at/{moment}/shut/f")));
+    assert!(drive.works(0, &format!("ls .versions/@at/{moment}/shut")));
+    drive.run("chmod 755 shut");
+    assert!(drive.works(ANNA, "cat .versions/@at/now/shut/f"));
+    // Somebody's own.
+    fs::create_dir(drive.at("anna")).unwrap();
+    chown(drive.at("anna"), Some(ANNA), Some(ANNA)).unwrap();
+    assert!(
+        drive.works(ANNA, "umask 077; echo 1 > anna/f; echo 2 > anna/f; cat anna/.versions/f/*v1")
+    );
+    assert!(!drive.works(ANNA + 1, "cat anna/.versions/f/*v1"));
+    assert!(drive.works(ANNA, "cp anna/.versions/f/*v1 anna/back; echo more >> anna/back"));
+}
+
+#[test]
+fn large_files_of_the_past_are_read_and_copied_back() {
+    let drive = Drive::new();
+    let old: Vec<u8> = (0..20_000_000_u32)
+        .flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes())
+        .take(30_000_000)
+        .collect();
+    fs::write(drive.at("big"), &old).unwrap();
+    let file = File::options().write(true).open(drive.at("big")).unwrap();
+    file.write_all_at(b"changed", 12_345_678).unwrap();
+    drop(file);
+    let mut versions = paths(&drive.at(".versions/big"));
+    versions.sort_by_key(|path| number(path));
+    assert_eq!(versions.len(), 2);
+    assert!(fs::read(&versions[0]).unwrap() == old);
+    let chunks = || drive.volume.status().unwrap().chunks;
+    let before = chunks();
+    drive.run(&format!("cp {:?} back", versions[0]));
+    assert!(fs::read(drive.at("back")).unwrap() == old);
+    assert_eq!(chunks(), before);
+}
+
+#[test]
+fn a_folder_under_a_reader_can_be_deleted() {
+    let drive = Drive::new();
+    drive.run("mkdir d; echo one > d/f");
+    let open = File::open(paths(&drive.at("d/.versions/f")).remove(0)).unwrap();
+    drive.run("rm -rf d");
+    let mut bytes = [0; 4];
+    open.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"one\n");
+    drive.run("mkdir d; echo two > d/f");
+    assert_eq!(drive.run("cat d/.versions/f/*"), "two\n");
+    assert_eq!(drive.run("cat .versions/d/*/f"), "one\n");
+}
