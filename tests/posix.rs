@@ -51,15 +51,18 @@ fn a_shared_mapping_writes_to_the_file() {
     let mut mount = Mount::new();
     let path = mount.at("f");
     fs::write(&path, [b'.'; 10_000]).unwrap();
-    let file = read_write().open(&path).unwrap();
-    let mut mapping = os::Mapping::new(&file, 10_000, libc::MAP_SHARED).unwrap();
-    mapping.bytes()[5_000..5_004].copy_from_slice(b"here");
-    assert_eq!(&fs::read(&path).unwrap()[4_999..5_005], b".here.");
-    mapping.sync().unwrap();
-    // Written after the last descriptor is closed: it reaches the store with the mapping.
-    drop(file);
-    mapping.bytes()[9_999] = b'!';
-    drop(mapping);
+    assert!(os::in_child(|| {
+        let file = read_write().open(&path)?;
+        let mut mapping = os::Mapping::new(&file, 10_000, libc::MAP_SHARED)?;
+        mapping.bytes()[5_000..5_004].copy_from_slice(b"here");
+        let mut shown = [0; 6];
+        file.read_exact_at(&mut shown, 4_999)?;
+        mapping.sync()?;
+        // Written after the last descriptor is closed: it reaches the store with the mapping.
+        drop(file);
+        mapping.bytes()[9_999] = b'!';
+        Ok(shown == *b".here.")
+    }));
     mount.reopen();
     let content = fs::read(&path).unwrap();
     assert_eq!((&content[4_999..5_005], content[9_999]), (&b".here."[..], b'!'));
@@ -70,11 +73,12 @@ fn a_private_mapping_does_not() {
     let mount = Mount::new();
     let path = mount.at("f");
     fs::write(&path, [b'.'; 5_000]).unwrap();
-    let file = read_write().open(&path).unwrap();
-    let mut mapping = os::Mapping::new(&file, 5_000, libc::MAP_PRIVATE).unwrap();
-    mapping.bytes()[100] = b'!';
-    assert_eq!(mapping.bytes()[99..102], *b".!.");
-    drop((mapping, file));
+    assert!(os::in_child(|| {
+        let file = read_write().open(&path)?;
+        let mut mapping = os::Mapping::new(&file, 5_000, libc::MAP_PRIVATE)?;
+        mapping.bytes()[100] = b'!';
+        Ok(mapping.bytes()[99..102] == *b".!.")
+    }));
     assert_eq!(fs::read(&path).unwrap(), [b'.'; 5_000]);
 }
 
@@ -83,11 +87,13 @@ fn a_write_shows_in_a_mapping() {
     let mount = Mount::new();
     let path = mount.at("f");
     fs::write(&path, [b'.'; 5_000]).unwrap();
-    let file = read_write().open(&path).unwrap();
-    let mut mapping = os::Mapping::new(&file, 5_000, libc::MAP_SHARED).unwrap();
-    assert_eq!(mapping.bytes()[4_100], b'.');
-    file.write_all_at(b"x", 4_100).unwrap();
-    assert_eq!(mapping.bytes()[4_100], b'x');
+    assert!(os::in_child(|| {
+        let file = read_write().open(&path)?;
+        let mut mapping = os::Mapping::new(&file, 5_000, libc::MAP_SHARED)?;
+        let before = mapping.bytes()[4_100];
+        file.write_all_at(b"x", 4_100)?;
+        Ok((before, mapping.bytes()[4_100]) == (b'.', b'x'))
+    }));
 }
 
 #[test]

@@ -165,7 +165,30 @@ pub(crate) fn statvfs(path: &Path) -> io::Result<libc::statvfs> {
     Ok(unsafe { answer.assume_init() })
 }
 
-/// A file in memory; unmapped when dropped.
+/// Runs `work` in a process of its own and waits for it; whether it answered true.
+///
+/// For mappings of files on a drive that this process serves: unmapping waits for the drive with the lock of
+/// the process's memory held, and a thread that serves the drive may need that lock to get memory. `work` must
+/// not allocate: another thread may have held the allocator's lock when the process was copied.
+pub(crate) fn in_child(work: impl FnOnce() -> io::Result<bool>) -> bool {
+    // SAFETY: the child only runs `work`, which keeps to what may be done in it, and ends.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = if matches!(work(), Ok(true)) { 0 } else { 1 };
+            // SAFETY: ends the process, without running what is registered for its end.
+            unsafe { libc::_exit(code) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: `status` outlives the call.
+            let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!(ended, child, "fork or waitpid failed");
+            status == 0
+        }
+    }
+}
+
+/// A file in memory; unmapped when dropped. See [`in_child`].
 pub(crate) struct Mapping {
     at: *mut libc::c_void,
     len: usize,
