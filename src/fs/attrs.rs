@@ -26,11 +26,31 @@ impl Volume {
         if let Some(size) = change.size {
             self.set_size(inode, size)?;
         }
-        let others = SetAttr { size: None, ..*change };
+        let mut others = SetAttr { size: None, drop_privileges: false, ..*change };
+        if change.drop_privileges && inode.attr.kind != FileKind::Directory {
+            others.mode = others.mode.or_else(|| unprivileged(inode.attr.mode));
+        }
         if others != SetAttr::default() {
             self.set_attributes(ino, &others)?;
         }
         Ok(self.living_inode(ino)?.attr)
+    }
+
+    /// Takes from a file what it may not keep when an ordinary user changes its content: set-user-id, and
+    /// set-group-id where the group may execute. Answers whether there was any. To be called before the
+    /// content changes, so that nothing shows the new content with the old privileges.
+    pub fn drop_privileges(&self, ino: Ino) -> Result<bool> {
+        let open = self.nodes.get(ino);
+        if open.is_some_and(|node| unprivileged(node.lock().inode.attr.mode).is_none()) {
+            return Ok(false);
+        }
+        self.check_writable()?;
+        let _tree = self.tree.lock();
+        let Some(mode) = unprivileged(self.living_inode(ino)?.attr.mode) else {
+            return Ok(false);
+        };
+        self.set_attributes(ino, &SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+        Ok(true)
     }
 
     fn set_size(&self, inode: Inode, size: u64) -> Result<()> {
@@ -169,6 +189,12 @@ impl Volume {
             files_free,
         })
     }
+}
+
+/// The mode without its privileges, where it has any.
+fn unprivileged(mode: Mode) -> Option<u32> {
+    let without = mode.without_privileges();
+    (without != mode).then_some(u32::from(without.bits()))
 }
 
 fn changes_only_atime(change: &SetAttr) -> bool {

@@ -32,6 +32,9 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// Last change of the content.
     pub mtime: Option<SetTime>,
+    /// Set-user-id and set-group-id go, as [`Volume::drop_privileges`](super::Volume::drop_privileges) says,
+    /// unless a mode is given as well. Directories keep theirs.
+    pub drop_privileges: bool,
 }
 
 /// A time to set.

@@ -20,7 +20,8 @@ use fuser::{
 use super::convert;
 use super::negotiate::negotiate;
 use super::op::{CACHE_TTL, GENERATION, Op, attr_ttl, name_ttl};
-use crate::fs::{Error, Handle, OpenMode, SetAttr, Volume};
+use super::privileges::{self, LateNotifier};
+use crate::fs::{Error, Handle, OpenMode, Result, SetAttr, Volume};
 use crate::model::{FileKind, Ino};
 
 /// The longest name, in bytes.
@@ -40,6 +41,7 @@ thread_local! {
 /// A volume as fuser sees it.
 pub(super) struct Adapter {
     volume: Arc<Volume>,
+    notifier: LateNotifier,
     /// Dropped after the volume: who is told finds it released.
     _ended: Ended,
 }
@@ -55,8 +57,17 @@ impl Drop for Ended {
 }
 
 impl Adapter {
-    pub(super) fn new(volume: Arc<Volume>, ended: SyncSender<()>) -> Adapter {
-        Adapter { volume, _ended: Ended(ended) }
+    pub(super) fn new(
+        volume: Arc<Volume>,
+        notifier: LateNotifier,
+        ended: SyncSender<()>,
+    ) -> Adapter {
+        Adapter { volume, notifier, _ended: Ended(ended) }
+    }
+
+    /// Before `request` changes the content of `node`: see [`privileges::drop_for`].
+    fn drop_privileges(&self, request: &Request, node: INodeNo) -> Result<()> {
+        privileges::drop_for(request, &self.volume, node, &self.notifier)
     }
 }
 
@@ -100,7 +111,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _req: &Request,
+        req: &Request,
         node: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -116,14 +127,16 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let change = SetAttr {
+        let mut change = SetAttr {
             mode: mode.map(convert::permissions),
             uid,
             gid,
             size,
             atime: atime.map(convert::set_time),
             mtime: mtime.map(convert::set_time),
+            drop_privileges: false,
         };
+        change.drop_privileges = privileges::are_dropped_by(req, &change);
         Op("setattr", node).attr(&self.volume, reply, |volume| volume.setattr(ino(node), &change));
     }
 
@@ -216,7 +229,13 @@ impl Filesystem for Adapter {
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let op = Op("open", node);
         let how = OpenMode { exclusive: false, ..convert::open_mode(req.uid(), flags.0) };
-        op.run(|| match self.volume.open(ino(node), how) {
+        let opened = || {
+            if how.truncate {
+                self.drop_privileges(req, node)?;
+            }
+            self.volume.open(ino(node), how)
+        };
+        op.run(|| match opened() {
             Ok(opened) => reply.opened(FileHandle(opened.0), convert::open_reply(how)),
             Err(error) => reply.error(op.errno(&error)),
         });
@@ -272,18 +291,25 @@ impl Filesystem for Adapter {
 
     fn write(
         &self,
-        _: &Request,
+        req: &Request,
         node: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let op = Op("write", node);
-        op.run(|| match self.volume.write(handle(fh), offset, data) {
+        let written = || {
+            // Not so where a mapping is written back: nobody knows by then who wrote it.
+            if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+                self.drop_privileges(req, node)?;
+            }
+            self.volume.write(handle(fh), offset, data)
+        };
+        op.run(|| match written() {
             Ok(()) => reply.written(data.len() as u32),
             Err(error) => reply.error(op.errno(&error)),
         });
@@ -438,7 +464,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _: &Request,
+        req: &Request,
         node: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -447,7 +473,9 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         Op("fallocate", node).empty(&self.volume, reply, |volume| {
-            volume.fallocate(handle(fh), offset, length, convert::allocate(mode)?)
+            let how = convert::allocate(mode)?;
+            self.drop_privileges(req, node)?;
+            volume.fallocate(handle(fh), offset, length, how)
         });
     }
 
@@ -471,11 +499,11 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        req: &Request,
         node: INodeNo,
         from: FileHandle,
         from_offset: u64,
-        _to_node: INodeNo,
+        to_node: INodeNo,
         to: FileHandle,
         to_offset: u64,
         len: u64,
@@ -484,11 +512,13 @@ impl Filesystem for Adapter {
     ) {
         let op = Op("copy_file_range", node);
         let len = len.min(COPY_BYTES_MAX);
-        op.run(|| {
-            match self.volume.copy_range(handle(from), from_offset, handle(to), to_offset, len) {
-                Ok(copied) => reply.written(copied as u32),
-                Err(error) => reply.error(op.errno(&error)),
-            }
+        let copied = || {
+            self.drop_privileges(req, to_node)?;
+            self.volume.copy_range(handle(from), from_offset, handle(to), to_offset, len)
+        };
+        op.run(|| match copied() {
+            Ok(copied) => reply.written(copied as u32),
+            Err(error) => reply.error(op.errno(&error)),
         });
     }
 

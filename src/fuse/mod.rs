@@ -5,5 +5,6 @@ mod convert;
 mod mount;
 mod negotiate;
 mod op;
+mod privileges;
 
 pub use mount::{MountOptions, Mounted, mount};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, MountOption, Notifier, Session, SessionACL};
 
 use super::adapter::Adapter;
+use super::privileges::LateNotifier;
 use crate::fs::Volume;
 use crate::sys::{self, mounts};
 
@@ -105,7 +106,10 @@ pub fn mount(
 ) -> io::Result<Mounted> {
     let mountpoint = mountpoint.canonicalize()?;
     let (tell, ended) = mpsc::sync_channel(1);
-    let session = Session::new(Adapter::new(volume, tell), &mountpoint, &options.config())?;
+    let notifier = LateNotifier::default();
+    let adapter = Adapter::new(volume, Arc::clone(&notifier), tell);
+    let session = Session::new(adapter, &mountpoint, &options.config())?;
+    notifier.get_or_init(|| session.notifier());
     let session = ManuallyDrop::new(session.spawn()?);
     // From the list, not by `stat`: that would ask the filesystem that we are ourselves, and a process that
     // is killed while it waits for its own answer can't die.
@@ -121,8 +125,8 @@ impl Mounted {
         &self.mountpoint
     }
 
-    /// For telling the kernel what changed without it. Never to be used from a handler or under a
-    /// lock that a handler takes.
+    /// For telling the kernel what changed without it. Never to be used from a handler (but as `privileges.rs`
+    /// does) or under a lock that a handler takes.
     pub fn notifier(&self) -> Notifier {
         self.notifier.clone()
     }

@@ -9,9 +9,9 @@ const WRITE_BYTES_MAX: u32 = 1024 * 1024;
 const BACKGROUND_REQUESTS_MAX: u16 = 64;
 
 /// What we ask of the kernel. Not writeback caching: a full disk must be reported by the write.
-/// Not the locks: on one machine the kernel keeps them better. Not killpriv: the kernel then clears
-/// set-user-id itself, through `setattr`.
-const CAPABILITIES: [InitFlags; 9] = [
+/// Not the locks: on one machine the kernel keeps them better. With killpriv it is for us to clear
+/// set-user-id (`privileges.rs`); without, the kernel asks for `security.capability` before every write.
+const CAPABILITIES: [InitFlags; 10] = [
     InitFlags::FUSE_ATOMIC_O_TRUNC,
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_DONT_MASK,
@@ -21,6 +21,7 @@ const CAPABILITIES: [InitFlags; 9] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
 ];
 
 /// Takes from the kernel what it has of what we want.

@@ -64,6 +64,8 @@ impl Mode {
     pub const SGID: u16 = 0o2000;
     /// Sticky.
     pub const STICKY: u16 = 0o1000;
+    /// The group may execute.
+    pub const GROUP_EXECUTE: u16 = 0o010;
 
     /// The lower twelve bits of `mode`.
     pub fn new(mode: u32) -> Mode {
@@ -73,6 +75,13 @@ impl Mode {
     /// The twelve bits.
     pub fn bits(self) -> u16 {
         self.0
+    }
+
+    /// What a change of content or owner leaves of it: no set-user-id, and no set-group-id where the group
+    /// may execute (without that it once meant mandatory locking, and is nobody's privilege).
+    pub fn without_privileges(self) -> Mode {
+        let sgid = if self.has(Mode::SGID | Mode::GROUP_EXECUTE) { Mode::SGID } else { 0 };
+        Mode(self.0 & !(Mode::SUID | sgid))
     }
 
     /// Whether all of `bits` are set.
@@ -110,4 +119,18 @@ pub struct Attr {
     pub ctime: Timestamp,
     /// Birth.
     pub btime: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privileges_go_where_they_are_some() {
+        for (before, after) in
+            [(0o6777, 0o777), (0o4644, 0o644), (0o2755, 0o755), (0o2745, 0o2745), (0o7707, 0o3707)]
+        {
+            assert_eq!(Mode::new(before).without_privileges(), Mode::new(after), "{before:o}");
+        }
+    }
 }
