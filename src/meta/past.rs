@@ -11,7 +11,7 @@ use super::names::SLOT_PROBES;
 use super::{Dentry, Error, Inode, Result, View};
 use crate::model::{ChunkId, ChunkRef, Content, Extent, FileKind, Ino, Moment};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, Rows};
 
 /// Finds the names that an inode once had. It needs no other number of the format: any writer that doesn't
 /// know it keeps it all the same, since SQLite does.
@@ -164,20 +164,25 @@ impl View<'_> {
             inode_columns!(),
             ", until FROM inode_past AS inode WHERE ino = ?1 ORDER BY 2"
         );
-        let until_column = sql_columns();
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query([ino.0])?;
-        let mut states: Vec<ContentState> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let inode = Inode::from_row(row, 0)?;
-            let until: Option<i64> = row.get(until_column)?;
-            let since = inode.content_since;
-            if states.last().is_some_and(|last| last.since == since) {
-                states.pop();
-            }
-            states.push(ContentState { since, until: until.map(Moment), inode });
-        }
-        Ok(states)
+        contents_from_rows(statement.query([ino.0])?)
+    }
+
+    /// The contents of every inode that the name in the directory ever held, those of an inode in order.
+    pub fn content_states_of_name(&self, parent: Ino, name: &[u8]) -> Result<Vec<ContentState>> {
+        let sql = concat!(
+            "WITH held(ino) AS MATERIALIZED (SELECT ino FROM dentry \
+             WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 AND name = ?4 UNION \
+             SELECT ino FROM dentry_past \
+             WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 AND name = ?4) SELECT ",
+            inode_columns!(),
+            ", NULL FROM held CROSS JOIN inode ON inode.ino = held.ino UNION ALL SELECT ",
+            inode_columns!(),
+            ", until FROM held CROSS JOIN inode_past AS inode ON inode.ino = held.ino ORDER BY 1, 2"
+        );
+        let slot = self.slot_of(name);
+        let mut statement = self.db.prepare_cached(sql)?;
+        contents_from_rows(statement.query((parent.0, slot, slot + SLOT_PROBES, name))?)
     }
 
     /// The value that an extended attribute had.
@@ -211,9 +216,23 @@ impl View<'_> {
     }
 }
 
-/// How many columns [`inode_columns`] names.
-fn sql_columns() -> usize {
-    inode_columns!().split(',').count()
+/// Gathers the states of contents from those of inodes, which are sorted by inode and beginning and have their
+/// end after the columns of [`inode_columns`].
+fn contents_from_rows(mut rows: Rows<'_>) -> Result<Vec<ContentState>> {
+    let until_column = inode_columns!().split(',').count();
+    let mut states: Vec<ContentState> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let inode = Inode::from_row(row, 0)?;
+        let until: Option<i64> = row.get(until_column)?;
+        let since = inode.content_since;
+        let is_same =
+            |last: &ContentState| last.since == since && last.inode.attr.ino == inode.attr.ino;
+        if states.last().is_some_and(is_same) {
+            states.pop();
+        }
+        states.push(ContentState { since, until: until.map(Moment), inode });
+    }
+    Ok(states)
 }
 
 /// Names.

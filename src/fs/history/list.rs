@@ -19,8 +19,9 @@ const COOKIE_AT: u64 = 3;
 const COOKIE_DELETED: u64 = 4;
 /// Names that are asked of the metadata in one query.
 const BATCH: usize = 256;
-/// Rows that are looked at for the moments of a directory, of each kind.
-const MOMENT_ROWS_MAX: usize = 100_000;
+/// Rows that are looked at for the moments of a directory, of each kind. In a larger one they are a random part,
+/// since names lie in the order of their hashes.
+const MOMENT_ROWS_MAX: usize = 20_000;
 
 /// A name that is listed.
 struct Listed {
@@ -104,13 +105,18 @@ impl Volume {
                 };
                 // Numbers rise, and stay when more versions come.
                 let number = after - COOKIE_DOT_DOT;
-                let listed = versions.iter().filter(|version| version.number > number);
-                let listed = listed.map(|version| Listed {
-                    cookie: version.number + COOKIE_DOT_DOT,
-                    name: version.name.clone(),
-                    view: version_view(node, version),
-                });
-                Ok(Batch { listed: listed.collect(), next: None })
+                let from = versions.partition_point(|version| version.number <= number);
+                let listed: Vec<_> = versions[from..]
+                    .iter()
+                    .take(BATCH)
+                    .map(|version| Listed {
+                        cookie: version.number + COOKIE_DOT_DOT,
+                        name: version.name.clone(),
+                        view: version_view(node, version),
+                    })
+                    .collect();
+                let next = listed.last().filter(|_| listed.len() == BATCH).map(|last| last.cookie);
+                Ok(Batch { listed, next })
             }
             What::At { dir, .. } => self.list_moments(node, *dir, after),
             What::Deleted { dir } => self.list_deleted(node, *dir, after),

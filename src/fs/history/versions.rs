@@ -104,6 +104,13 @@ impl History<'_> {
         until: Moment,
         moved: Option<Ino>,
     ) -> Result<()> {
+        // Asked for together: one question for each of thousands of saves would take as long as all else.
+        for content in self.view.content_states_of_name(dir, name)? {
+            let states = self.contents.entry(content.inode.attr.ino).or_default();
+            if states.last().is_none_or(|last| last.since < content.since) {
+                states.push(content);
+            }
+        }
         let mut free_since = after;
         for period in self.view.name_periods(dir, name)? {
             if period.since >= until {

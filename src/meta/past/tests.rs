@@ -231,6 +231,16 @@ fn contents_are_told_once_however_often_attributes_change() {
         .map(|s| (s.since.0, s.until, s.inode.saved.number, s.inode.attr.mode.bits()))
         .collect();
     assert_eq!(told, [(20, Some(Moment(40)), 1, 0o600), (40, None, 2, 0o600)]);
+    assert_eq!(store.ask(|view| view.content_states_of_name(Ino::ROOT, b"a")), states);
+    store.rename(50, (1, "a"), (1, "b"));
+    store.make(60, 6, 1, "a");
+    store.remove(70, 1, "a", true);
+    store.rename(80, (1, "b"), (1, "a"));
+    let of_name = store.ask(|view| view.content_states_of_name(Ino::ROOT, b"a"));
+    let other = store.ask(|view| view.content_states(Ino(6)));
+    assert_eq!((of_name.len(), other.len()), (3, 1));
+    assert_eq!(of_name[..2], store.ask(|view| view.content_states(Ino(5)))[..]);
+    assert_eq!(of_name[2], other[0]);
 }
 
 #[test]
