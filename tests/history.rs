@@ -150,6 +150,26 @@ fn programs_save_versions() {
 }
 
 #[test]
+fn vim_saves_versions_in_each_of_its_ways() {
+    if Command::new("vim").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no vim");
+        return;
+    }
+    for settings in
+        ["backupcopy=no writebackup", "backupcopy=yes writebackup", "backup backupdir=."]
+    {
+        let drive = Drive::new();
+        fs::write(drive.at("f"), "save 0\n").unwrap();
+        for save in 1..10 {
+            let edit = format!("-c 'set {settings}' -c '%s/save .*/save {save}/' -c wq");
+            drive.run(&format!("vim -es -u NONE -i NONE {edit} f </dev/null"));
+        }
+        let texts: Vec<_> = (0..10).map(|save| format!("save {save}\n")).collect();
+        assert_eq!(drive.versions(".versions/f"), texts, "{settings}");
+    }
+}
+
+#[test]
 fn no_program_walks_into_history_by_itself() {
     let drive = Drive::new();
     drive.run("mkdir d; echo one > d/f; echo two > d/f");
@@ -200,6 +220,36 @@ fn now_moves_on_and_a_moment_stays() {
     for moment in &moments {
         assert!(drive.at(".versions/@at").join(moment).is_dir(), "{moment}");
     }
+}
+
+#[test]
+fn deleted_shows_the_newest_deletion_however_it_was_looked_at() {
+    let drive = Drive::new();
+    for text in ["one", "two", "three"] {
+        drive.run(&format!("echo {text} > f; rm f"));
+        drive.run("ls -l .versions/@deleted > /dev/null; stat .versions/@deleted/f > /dev/null");
+        assert_eq!(drive.run("cat .versions/@deleted/f"), format!("{text}\n"));
+        drive.run("echo living > f");
+        assert!(!drive.at(".versions/@deleted/f").exists());
+        drive.run("rm f");
+        assert_eq!(drive.run("cat .versions/@deleted/f"), "living\n");
+        drive.run("echo again > f");
+    }
+}
+
+#[test]
+fn a_windows_server_asks_in_its_own_words() {
+    let drive = Drive::new();
+    drive.run("mkdir -p d/e; echo one > d/e/f");
+    let stamp =
+        drive.run("date -u -d '1 second' +@GMT-%Y.%m.%d-%H.%M.%S; sleep 2.1; echo two > d/e/f");
+    let stamp = stamp.trim();
+    assert_eq!(
+        drive.run(&format!("cat d/e/.versions/{stamp}/f d/.versions/{stamp}/e/f")),
+        "one\none\n"
+    );
+    assert_eq!(drive.run(&format!("cat .versions/{stamp}/d/e/f")), "one\n");
+    assert!(!drive.at(".versions/@GMT-2999.01.01-00.00.00").exists());
 }
 
 #[test]
@@ -285,7 +335,7 @@ fn other_users_read_what_they_could_and_no_more() {
     let drive = Drive::new();
     drive.run("mkdir open shut; echo public > open/f; echo private > open/p; chmod 600 open/p");
     drive.run("echo new > open/f; echo new > open/p; echo inside > shut/f");
-    let moment = drive.run("ls .versions/@at | tail -1").trim().to_owned();
+    let moment = drive.run("ls -U .versions/@at | tail -1").trim().to_owned();
     std::thread::sleep(Duration::from_millis(1100));
     drive.run("chmod 700 shut; chmod 600 open/f; chmod 644 open/p");
     assert!(drive.works(ANNA, "cat open/.versions/f/*v1"));

@@ -380,7 +380,11 @@ impl Filesystem for Adapter {
         op.run(|| {
             let listed = self.volume.readdir(handle(fh), offset, true, &mut |entry| {
                 let (attr, ttl) = match &entry.attr {
-                    Some(attr) => (convert::file_attr(attr), attr_ttl(&self.volume, attr)),
+                    // One answer for both: as long as name and attributes hold.
+                    Some(attr) => {
+                        let ttl = name_ttl(&self.volume, attr.ino);
+                        (convert::file_attr(attr), ttl.min(attr_ttl(&self.volume, attr)))
+                    }
                     None => (convert::bare_attr(entry.ino.0, entry.kind), CACHE_TTL),
                 };
                 let name = OsStr::from_bytes(&entry.name);

@@ -3,6 +3,7 @@
 use super::history_oracle::{content, found, names};
 use super::*;
 use crate::model::{FileKind, Moment, moment_name};
+use std::os::unix::fs::FileExt;
 
 /// A drive on which each save is a version.
 fn exact() -> Drive {
@@ -500,4 +501,33 @@ fn a_listing_with_attributes_is_a_look_up_of_each() {
         drive.volume.forget(attr.ino, 1);
     }
     assert_eq!(drive.volume.views.len(), before);
+}
+
+#[test]
+fn damage_of_the_past_is_an_error_and_never_wrong_bytes() {
+    let drive = exact();
+    let old = noise(9, 40_000);
+    let attr = drive.save(Ino::ROOT, "f", &old);
+    drive.tick();
+    drive.save(Ino::ROOT, "f", b"new");
+    let drive = drive.reopen();
+    let earlier = |view: &crate::meta::View<'_>| {
+        let first = view.content_states(attr.ino)?[0];
+        view.extents_and_chunks_at(attr.ino, first.since, (0, 1), 1 << 20)
+    };
+    let (_, chunk) = drive.volume.meta.read(earlier).unwrap()[0];
+    let pack = drive.dir.path().join(format!("store/packs/{}.pack", chunk.at.pack));
+    let pack = std::fs::File::options().read(true).write(true).open(pack).unwrap();
+    let (mut byte, place) = ([0], chunk.at.offset + 1000);
+    pack.read_exact_at(&mut byte, place).unwrap();
+    pack.write_all_at(&[byte[0] ^ 1], place).unwrap();
+    let listed = drive.names_in(".versions/f");
+    let view = drive.at(&format!(".versions/f/{}", listed[0])).ino;
+    let handle = drive.volume.open(view, OpenMode { write: false, ..READ_WRITE }).unwrap();
+    let mut into = b"before".to_vec();
+    let error = drive.volume.read(handle, 0, 40_000, &mut into).unwrap_err();
+    assert_eq!((error.errno(), &into[..]), (libc::EIO, &b"before"[..]));
+    // Writing the same contents again heals the past as well.
+    drive.save(Ino::ROOT, "g", &old);
+    assert_eq!(content(&drive.volume, view), old);
 }
