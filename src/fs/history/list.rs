@@ -147,7 +147,7 @@ impl Volume {
         let now = Moment(self.now().0.max(self.meta.last_moment().0));
         let mut moments = Arc::clone(&list.lock());
         if after <= COOKIE_DOT_DOT {
-            let found = self.meta.read(|view| view.change_moments(dir, MOMENT_ROWS_MAX))?;
+            let found = self.meta.snapshot(|view| view.change_moments(dir, MOMENT_ROWS_MAX))?;
             moments = Arc::new(thin(found, now));
             *list.lock() = Arc::clone(&moments);
         }

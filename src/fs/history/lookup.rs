@@ -7,7 +7,8 @@ use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{Dentry, Period};
 use crate::model::{
-    Attr, Control, FileKind, Ino, Moment, Timestamp, parse_when, real_names, shown_name,
+    Attr, Control, FileKind, Ino, Moment, Timestamp, parse_number, parse_when, real_names,
+    shown_name,
 };
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
@@ -98,6 +99,10 @@ impl Volume {
     }
 
     fn in_name(&self, node: &ViewNode, name: &[u8]) -> Result<NewView> {
+        // What programs look for everywhere (`.directory`, `desktop.ini`) is answered at once.
+        if parse_number(name).is_none() {
+            return Err(Error::NotFound);
+        }
         let called = |version: &&Version| version.name == name;
         let cached = self.cached_versions(node);
         if let Some(version) = cached.iter().flat_map(|list| list.iter()).find(called) {
@@ -122,7 +127,8 @@ impl Volume {
     pub(super) fn list_versions(&self, node: &ViewNode) -> Result<Arc<Vec<Version>>> {
         let What::Name { dir, name, list } = &node.what else { return Err(Error::NotDirectory) };
         let slot = self.options.coalesce;
-        let found = Arc::new(self.meta.read(|view| versions_of(view, *dir, name, slot))?);
+        // Thousands of versions take a while: not in the way of those who write.
+        let found = Arc::new(self.meta.snapshot(|view| versions_of(view, *dir, name, slot))?);
         *list.lock() = Some(Arc::clone(&found));
         Ok(found)
     }
@@ -167,7 +173,7 @@ impl Volume {
                 if let Some(at) = found.get() {
                     return Ok(*at);
                 }
-                let at = self.meta.read(|view| last_whole(view, past.ino, *ended))?;
+                let at = self.meta.snapshot(|view| last_whole(view, past.ino, *ended))?;
                 Ok(*found.get_or_init(|| at))
             }
         }
