@@ -65,22 +65,36 @@ impl View<'_> {
 
     /// The number of the last content that the name showed, of whatever inode; 0 where it never held one.
     pub fn last_number(&self, parent: Ino, name: &[u8]) -> Result<u64> {
-        let slot = self.slot_of(name);
-        let held = self
-            .db
-            .prepare_cached(
-                "SELECT ino FROM dentry_past WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 \
-                 AND name = ?4 ORDER BY until DESC LIMIT 1",
-            )?
-            .query_row((parent.0, slot, slot + SLOT_PROBES, name), |row| row.get(0).map(Ino))
-            .optional()?;
-        match held {
-            Some(ino) => Ok(self
-                .inode(ino)?
-                .or(self.ended_inode(ino)?)
-                .map_or(0, |inode| inode.saved.number)),
-            None => Ok(0),
+        let mut used = self.db.prepare_cached(
+            "SELECT slot FROM dentry_past WHERE parent = ? AND slot >= ? AND slot < ? \
+             ORDER BY slot LIMIT 1",
+        )?;
+        // Within one slot the newest is found at once, however often the name was used.
+        let mut newest = self.db.prepare_cached(
+            "SELECT ino FROM dentry_past WHERE parent = ? AND slot = ? AND name = ? \
+             ORDER BY until DESC LIMIT 1",
+        )?;
+        let mut from = self.slot_of(name);
+        let end = from + SLOT_PROBES;
+        while let Some(slot) =
+            used.query_row((parent.0, from, end), |row| row.get::<_, i64>(0)).optional()?
+        {
+            let held = newest.query_row((parent.0, slot, name), |row| row.get(0).map(Ino));
+            if let Some(ino) = held.optional()? {
+                return self.number_of(ino);
+            }
+            from = slot + 1;
         }
+        Ok(0)
+    }
+
+    /// The number of the newest content of an inode, also of one that has ended.
+    fn number_of(&self, ino: Ino) -> Result<u64> {
+        let inode = match self.inode(ino)? {
+            Some(inode) => Some(inode),
+            None => self.ended_inode(ino)?,
+        };
+        Ok(inode.map_or(0, |inode| inode.saved.number))
     }
 
     /// The inode that the name in the directory holds.
