@@ -347,18 +347,19 @@ impl View<'_> {
         )
     }
 
-    /// The last period of a name that was deleted, and holds nothing today.
+    /// The last period of a name that was deleted. It may hold something again: who copies what was deleted
+    /// back to its place must still find it.
     pub fn deleted_name(&self, parent: Ino, name: &[u8]) -> Result<Option<Period>> {
-        if self.dentry(parent, name)?.is_some() {
-            return Ok(None);
-        }
         let slot = self.slot_of(name);
         let sql = concat!(
             "SELECT slot, name, ino, mode, since, until FROM dentry_past AS ended \
              WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 AND name = ?4 AND until = \
              (SELECT max(until) FROM dentry_past \
              WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 AND name = ?4) ",
-            is_deleted!()
+            is_deleted!(),
+            // Nor did another file take its place at that moment.
+            " AND NOT EXISTS (SELECT 1 FROM dentry WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 \
+             AND name = ?4 AND since = ended.until)"
         );
         let mut statement = self.db.prepare_cached(sql)?;
         let key = (parent.0, slot, slot + SLOT_PROBES, name);
