@@ -40,6 +40,7 @@ impl Volume {
     /// set-group-id where the group may execute. Answers whether there was any. To be called before the
     /// content changes, so that nothing shows the new content with the old privileges.
     pub fn drop_privileges(&self, ino: Ino) -> Result<bool> {
+        self.check_no_view(&[ino])?;
         let open = self.nodes.get(ino);
         if open.is_some_and(|node| unprivileged(node.lock().inode.attr.mode).is_none()) {
             return Ok(false);

@@ -37,7 +37,7 @@ pub(super) fn are_dropped_by(request: &Request, change: &SetAttr) -> bool {
 /// and `execve` still sees the old mode. An invalidation of attributes alone (a negative offset) can't
 /// wait for a request: `fuse_reverse_inval_inode` takes `killsb` for reading, which nobody holds
 /// over a request, and the inode's spin lock, but neither its `i_rwsem` nor a page; and the inode
-/// can't be on its way out, since this request has it open.
+/// can't be on its way out, since whoever waits for this request holds it.
 pub(super) fn drop_for(
     request: &Request,
     volume: &Volume,
