@@ -62,6 +62,14 @@ impl NodeState {
         inode
     }
 
+    /// Whether a close of one of its handles makes a version. Not where a file was emptied and nothing has been
+    /// written to it yet: a shell closes its first descriptor of `> FILE` before it starts the program. Should
+    /// that have been all, the last handle's end makes it one.
+    pub(super) fn is_done(&self) -> bool {
+        let is_emptied = self.rewriting_since.is_some() && self.size() == 0;
+        self.writers == 1 && !is_emptied
+    }
+
     /// Whether this has been written to for so long that what is saved now is a version.
     pub(super) fn is_overdue(&self, now: Timestamp) -> bool {
         let age = |since: Timestamp| now.0.saturating_sub(since.0);

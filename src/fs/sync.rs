@@ -73,7 +73,7 @@ impl Volume {
         }
         let file = self.handles.get(handle)?;
         if file.how.write {
-            let done = file.node.lock().writers == 1;
+            let done = file.node.lock().is_done();
             self.guard_failure(self.save(&file.node, done))?;
         }
         // Its name may still wait for a commit, whether something was written to it or not.

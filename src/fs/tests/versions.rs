@@ -34,6 +34,26 @@ fn each_close_makes_a_version_and_syncs_in_between_make_none() {
 }
 
 #[test]
+fn a_shell_that_empties_a_file_for_its_program_makes_no_version_of_it() {
+    let drive = Drive::new();
+    drive.save(Ino::ROOT, "f", b"old");
+    let ino = drive.volume.lookup(Ino::ROOT, b"f").unwrap().ino;
+    let empty = || drive.volume.open(ino, OpenMode { truncate: true, ..READ_WRITE }).unwrap();
+    let handle = empty();
+    drive.volume.flush(handle).unwrap();
+    assert_eq!(short(saved(&drive, "f")), (2, false));
+    drive.volume.write(handle, 0, b"new").unwrap();
+    drive.volume.flush(handle).unwrap();
+    drive.volume.release(handle).unwrap();
+    assert_eq!(short(saved(&drive, "f")), (2, true));
+    // Emptied, and that was all.
+    let handle = empty();
+    drive.volume.flush(handle).unwrap();
+    drive.volume.release(handle).unwrap();
+    assert_eq!(short(saved(&drive, "f")), (3, true));
+}
+
+#[test]
 fn the_last_of_several_writers_makes_the_version() {
     let drive = Drive::new();
     let (attr, first) = drive.create(Ino::ROOT, "f");
