@@ -140,6 +140,24 @@ fn an_emptied_program_does_not_come_back_with_privileges() {
 }
 
 #[test]
+fn a_program_that_runs_cannot_be_emptied() {
+    let Some(mount) = mount_for_all() else { return };
+    let path = mount.at("sleep");
+    fs::copy("/bin/sleep", &path).unwrap();
+    let size = fs::metadata(&path).unwrap().len();
+    let mut running = Command::new(&path).arg("60").spawn().unwrap();
+    for _ in 0..5 {
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_TRUNC).open(&path);
+        assert_eq!(opened.unwrap_err().raw_os_error(), Some(libc::ETXTBSY));
+    }
+    assert_eq!(running.try_wait().unwrap(), None);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), size);
+    assert!(fs::read(&path).unwrap() == fs::read("/bin/sleep").unwrap());
+}
+
+#[test]
 fn a_descriptor_that_was_open_before_the_bits_were_set_takes_them_too() {
     let Some(mount) = mount_for_all() else { return };
     let f = arm(&mount, 0o777);

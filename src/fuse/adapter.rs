@@ -229,13 +229,7 @@ impl Filesystem for Adapter {
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let op = Op("open", node);
         let how = OpenMode { exclusive: false, ..convert::open_mode(req.uid(), flags.0) };
-        let opened = || {
-            if how.truncate {
-                self.drop_privileges(req, node)?;
-            }
-            self.volume.open(ino(node), how)
-        };
-        op.run(|| match opened() {
+        op.run(|| match self.volume.open(ino(node), how) {
             Ok(opened) => reply.opened(FileHandle(opened.0), convert::open_reply(how)),
             Err(error) => reply.error(op.errno(&error)),
         });

@@ -9,10 +9,10 @@ const WRITE_BYTES_MAX: u32 = 1024 * 1024;
 const BACKGROUND_REQUESTS_MAX: u16 = 64;
 
 /// What we ask of the kernel. Not writeback caching: a full disk must be reported by the write.
-/// Not the locks: on one machine the kernel keeps them better. With killpriv it is for us to clear
+/// Not `O_TRUNC` with the open: the kernel would find out only afterwards that the file must not be written to
+/// (`ETXTBSY`), and a running program would be emptied. Not the locks: on one machine the kernel keeps them better. With killpriv it is for us to clear
 /// set-user-id (`privileges.rs`); without, the kernel asks for `security.capability` before every write.
-const CAPABILITIES: [InitFlags; 10] = [
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
+const CAPABILITIES: [InitFlags; 9] = [
     InitFlags::FUSE_BIG_WRITES,
     InitFlags::FUSE_DONT_MASK,
     InitFlags::FUSE_DO_READDIRPLUS,

@@ -5,8 +5,7 @@
 //! - before a write, a `fallocate` or a `copy_file_range` that must clear them, and for `chown(-1, -1)`:
 //!   a SETATTR that sets nothing. Its answer brings the kernel the new mode.
 //! - `chown` and `truncate`: a SETATTR. Its flag FATTR_KILL_SUIDGID is not shown by fuser 0.18.
-//! - `open` with `O_TRUNC`: only an OPEN, whose flag FUSE_OPEN_KILL_SUIDGID fuser doesn't show either. Its
-//!   answer has no attributes.
+//! - `open` with `O_TRUNC`: an OPEN, and then a SETATTR as for `truncate`.
 //! - each WRITE through the cache has FUSE_WRITE_KILL_SUIDGID, whoever writes; writing back a mapping has not.
 //!
 //! Where the flag is hidden or says too much, root is taken for who keeps them. That differs from the
