@@ -143,7 +143,7 @@ impl Volume {
 
     /// Saves a node, unless it is in the middle of being written anew: then the store keeps the whole
     /// old content until the writer is done, within limits.
-    fn save_if_whole(&self, node: &Node) -> Result<()> {
+    pub(super) fn save_if_whole(&self, node: &Node) -> Result<()> {
         let state = node.lock();
         let wait = state.rewriting_since.is_some_and(|since| {
             let age = self.clock.now().0.saturating_sub(since.0);

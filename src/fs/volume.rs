@@ -124,11 +124,12 @@ impl Volume {
             return Ok(());
         }
         let file = self.handles.remove(handle)?;
-        let done = file.node.leave(&file.how);
-        let mut outcome = self.guard_failure(self.save(&file.node, done));
-        if done {
-            outcome = outcome.and_then(|()| self.guard_failure(self.cut(&file.node)));
-        }
+        let saved = match file.node.leave(&file.how) {
+            true => self.save(&file.node, true).and_then(|()| self.cut(&file.node)),
+            // Another one may have emptied it meanwhile, to write it anew: releases come late.
+            false => self.save_if_whole(&file.node),
+        };
+        let outcome = self.guard_failure(saved);
         let _tree = self.tree.lock();
         self.release_node(&file.node).and(outcome)
     }

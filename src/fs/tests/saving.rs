@@ -52,6 +52,22 @@ fn a_rewrite_that_was_not_finished_leaves_the_old_content() {
 }
 
 #[test]
+fn a_late_release_does_not_save_what_the_next_writer_has_emptied() {
+    let drive = Drive::new();
+    let (attr, first) = drive.create(Ino::ROOT, "f");
+    drive.volume.write(first, 0, b"the whole old content").unwrap();
+    drive.volume.flush(first).unwrap();
+    let how = OpenMode { truncate: true, ..READ_WRITE };
+    let second = drive.volume.open(attr.ino, how).unwrap();
+    // The kernel sends it when `close` has returned already.
+    drive.volume.release(first).unwrap();
+    drive.volume.write(second, 0, b"half of").unwrap();
+    drive.volume.sync_all().unwrap();
+    let drive = drive.crash();
+    assert_eq!(drive.load(Ino::ROOT, "f"), b"the whole old content");
+}
+
+#[test]
 fn appended_lines_are_saved_by_the_timer_and_do_not_become_tiny_extents() {
     let drive = Drive::new();
     let mut expected = Vec::new();
