@@ -10,7 +10,7 @@ use crash_support::image::{Image, Kind};
 use crash_support::load::close;
 use crash_support::{Rng, Scratch, is_root_or_skip, run};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
