@@ -46,7 +46,8 @@ impl Volume {
     pub(super) fn cut(&self, node: &Node) -> Result<()> {
         let mut state = node.lock();
         let ino = node.ino;
-        if state.inode.saved.is_cut || state.is_dirty() || state.inode.attr.nlink == 0 {
+        let is_nothing_to_do = state.inode.saved.is_cut || state.is_dirty();
+        if is_nothing_to_do || state.inode.attr.nlink == 0 || self.options.read_only {
             return Ok(());
         }
         self.write_meta_deferred(|tx| {
