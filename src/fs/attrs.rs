@@ -1,5 +1,6 @@
 //! Attributes: mode, owner, size and times.
 
+use super::commit::Saving;
 use super::node::{Node, NodeState, same_slot};
 use super::options::AtimeMode;
 use super::types::{SetAttr, SetTime, StatFs};
@@ -69,8 +70,7 @@ impl Volume {
         }
         self.with_node(inode, |node| {
             self.truncate_node(node, size);
-            let done = node.lock().writers == 0;
-            self.guard_failure(self.save(node, done))
+            self.guard_failure(self.save(node, Saving::LateClose))
         })
     }
 

@@ -5,22 +5,69 @@ use super::node::{Node, NodeState};
 use super::overlay::Replacement;
 use super::volume::Volume;
 use crate::meta::{Redo, Tx};
-use crate::model::{Extent, Ino, splice};
+use crate::model::{Extent, Ino, Timestamp, splice};
 use crate::sys::failpoint;
+use std::time::Duration;
 
 /// A save seals what was written meanwhile so many times before it holds writers back.
 const ROUNDS_MAX: u32 = 3;
+/// A file that is being written anew keeps its old content in the store for so long at most.
+const REWRITE_MAX: Duration = Duration::from_secs(120);
+/// … or until it has so many pieces in memory.
+const REWRITE_PIECES_MAX: usize = 1 << 16;
+
+/// Why a node is saved. What follows from it is decided under the node's lock, with what is committed: until then
+/// somebody else may open the file and empty it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saving {
+    /// The timer asks, or somebody who leaves the file to other writers.
+    Background,
+    /// Somebody wants to know it durable, however much of it is written.
+    Sync,
+    /// A writer closes it, and waits.
+    Close,
+    /// A writer closed it, and waits no longer.
+    LateClose,
+    /// Nobody will write to it again.
+    Stop,
+}
+
+impl Saving {
+    /// Whether it is left alone because somebody is in the middle of writing it anew: then the store keeps the
+    /// whole old content until that writer is done, within limits.
+    fn leaves(self, state: &NodeState, now: Timestamp) -> bool {
+        let is_free = match self {
+            Saving::Background => true,
+            Saving::LateClose => state.writers > 0,
+            Saving::Sync | Saving::Close | Saving::Stop => false,
+        };
+        let is_young = |since: Timestamp| {
+            let age = now.0.saturating_sub(since.0);
+            age < REWRITE_MAX.as_nanos() as i64 && state.overlay.piece_count() < REWRITE_PIECES_MAX
+        };
+        is_free && state.rewriting_since.is_some_and(is_young)
+    }
+
+    /// Whether what is saved is a version.
+    fn cuts(self, state: &NodeState) -> bool {
+        match self {
+            Saving::Background | Saving::Sync => false,
+            Saving::Close => state.is_done(),
+            Saving::LateClose => state.writers == 0,
+            Saving::Stop => true,
+        }
+    }
+}
 
 impl Volume {
-    /// Saves the node: when this returned, a killed daemon loses nothing of it. `done`: its last writer
-    /// closes it, so what is saved is a version.
-    pub(super) fn save(&self, node: &Node, done: bool) -> Result<()> {
+    /// Saves the node, unless `why` leaves it to others: when this returned, a killed daemon loses nothing of it.
+    pub(super) fn save(&self, node: &Node, why: Saving) -> Result<()> {
         {
             let mut state = node.lock();
             // What could not be written out in the background is still there, and is tried again now: if that
             // succeeds, nothing was wrong, and if not, that error is told.
             state.deferred_error = None;
-            if !state.is_dirty() {
+            if !state.is_dirty() || why.leaves(&state, self.now()) {
                 return Ok(());
             }
         }
@@ -33,9 +80,13 @@ impl Volume {
             }
             self.seal_all(node)?;
             let mut state = node.lock_unsealing();
-            // Somebody may have written since the last byte was sealed.
+            // Somebody may have emptied it since, or written since the last byte was sealed.
+            if why.leaves(&state, self.now()) {
+                return Ok(());
+            }
             if state.overlay.memory_bytes() == 0 {
-                return self.commit(node.ino, &mut state, done);
+                let is_cut = why.cuts(&state);
+                return self.commit(node.ino, &mut state, is_cut);
             }
             round += 1;
         }
@@ -61,12 +112,12 @@ impl Volume {
     }
 
     /// Writes the overlay's extents and the new attributes. Everything in memory is sealed.
-    fn commit(&self, ino: Ino, state: &mut NodeState, done: bool) -> Result<()> {
+    fn commit(&self, ino: Ino, state: &mut NodeState, is_cut: bool) -> Result<()> {
         if !state.is_dirty() {
             return Ok(());
         }
         let now = self.now();
-        let is_cut = done || state.is_overdue(now);
+        let is_cut = is_cut || state.is_overdue(now);
         failpoint::hit("commit-before");
         let replacements = state.overlay.replacements();
         let outcome = self.freeing_write(|tx| {

@@ -1,8 +1,8 @@
 //! What makes acknowledged work survive a power cut: the packs first, then the log. The other order
 //! is never allowed.
 
+use super::commit::Saving;
 use super::history::is_view;
-use super::node::Node;
 use super::types::Handle;
 use super::volume::Volume;
 use super::{Error, Result};
@@ -18,11 +18,6 @@ use std::time::Duration;
 const LOG_BYTES_MAX: u64 = 32 << 20;
 /// How often the timer looks whether the log has outgrown that.
 const LOG_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// A file that is being written anew keeps its old content in the store for so long at most.
-const REWRITE_MAX: Duration = Duration::from_secs(120);
-/// … or until it has so many pieces in memory.
-const REWRITE_PIECES_MAX: usize = 1 << 16;
-
 #[derive(Debug, Default)]
 struct Progress {
     /// Commits so far.
@@ -73,8 +68,7 @@ impl Volume {
         }
         let file = self.handles.get(handle)?;
         if file.how.write {
-            let done = file.node.lock().is_done();
-            self.guard_failure(self.save(&file.node, done))?;
+            self.guard_failure(self.save(&file.node, Saving::Close))?;
         }
         // Its name may still wait for a commit, whether something was written to it or not.
         self.commit_deferred()
@@ -86,7 +80,7 @@ impl Volume {
             return Ok(());
         }
         let file = self.handles.get(handle)?;
-        self.guard_failure(self.save(&file.node, false))?;
+        self.guard_failure(self.save(&file.node, Saving::Sync))?;
         self.sync_commits()
     }
 
@@ -99,7 +93,7 @@ impl Volume {
     pub fn sync_all(&self) -> Result<()> {
         let mut outcome = Ok(());
         for node in self.nodes.all() {
-            let saved = self.save_if_whole(&node);
+            let saved = self.save(&node, Saving::Background);
             outcome = outcome.and(self.guard_failure(saved));
         }
         outcome.and(self.sync_commits())
@@ -139,21 +133,6 @@ impl Volume {
         self.meta.sync()?;
         failpoint::hit("sync-after-log");
         Ok(())
-    }
-
-    /// Saves a node, unless it is in the middle of being written anew: then the store keeps the whole
-    /// old content until the writer is done, within limits.
-    pub(super) fn save_if_whole(&self, node: &Node) -> Result<()> {
-        let state = node.lock();
-        let wait = state.rewriting_since.is_some_and(|since| {
-            let age = self.clock.now().0.saturating_sub(since.0);
-            age < REWRITE_MAX.as_nanos() as i64 && state.overlay.piece_count() < REWRITE_PIECES_MAX
-        });
-        drop(state);
-        match wait {
-            true => Ok(()),
-            false => self.save(node, false),
-        }
     }
 
     /// What the timer does: nothing that was acknowledged stays volatile for longer than its

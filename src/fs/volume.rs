@@ -1,5 +1,6 @@
 //! The mounted store.
 
+use super::commit::Saving;
 use super::history::{ViewTable, is_view};
 use super::ingest::Ingest;
 use super::node::{HandleTable, Node, NodeTable, OpenFile};
@@ -63,7 +64,7 @@ impl Volume {
         self.flush_atimes();
         let mut outcome = Ok(());
         for node in self.nodes.all() {
-            outcome = outcome.and(self.guard_failure(self.save(&node, true)));
+            outcome = outcome.and(self.guard_failure(self.save(&node, Saving::Stop)));
         }
         self.workers.stop();
         let synced = self.sync_commits();
@@ -124,12 +125,12 @@ impl Volume {
             return Ok(());
         }
         let file = self.handles.remove(handle)?;
-        let saved = match file.node.leave(&file.how) {
-            true => self.save(&file.node, true).and_then(|()| self.cut(&file.node)),
-            // Another one may have emptied it meanwhile, to write it anew: releases come late.
-            false => self.save_if_whole(&file.node),
-        };
-        let outcome = self.guard_failure(saved);
+        let is_last = file.node.leave(&file.how);
+        // Another one may have emptied it meanwhile, to write it anew: releases come late.
+        let mut outcome = self.guard_failure(self.save(&file.node, Saving::LateClose));
+        if is_last {
+            outcome = outcome.and_then(|()| self.guard_failure(self.cut(&file.node)));
+        }
         let _tree = self.tree.lock();
         self.release_node(&file.node).and(outcome)
     }

@@ -1,6 +1,7 @@
 //! What saves cost, and what crashes leave.
 
 use super::*;
+use crate::fs::commit::Saving;
 use crate::model::Moment;
 
 #[test]
@@ -62,6 +63,21 @@ fn a_late_release_does_not_save_what_the_next_writer_has_emptied() {
     // The kernel sends it when `close` has returned already.
     drive.volume.release(first).unwrap();
     drive.volume.write(second, 0, b"half of").unwrap();
+    drive.volume.sync_all().unwrap();
+    let drive = drive.crash();
+    assert_eq!(drive.load(Ino::ROOT, "f"), b"the whole old content");
+}
+
+#[test]
+fn one_that_is_emptied_between_a_close_and_its_save_keeps_the_whole_content() {
+    let drive = Drive::new();
+    let attr = drive.save(Ino::ROOT, "f", b"the whole old content");
+    let how = OpenMode { truncate: true, ..READ_WRITE };
+    let next = drive.volume.open(attr.ino, how).unwrap();
+    let node = drive.volume.nodes.get(attr.ino).unwrap();
+    // The writer before had left when nobody else was there.
+    drive.volume.save(&node, Saving::LateClose).unwrap();
+    drive.volume.write(next, 0, b"half of").unwrap();
     drive.volume.sync_all().unwrap();
     let drive = drive.crash();
     assert_eq!(drive.load(Ino::ROOT, "f"), b"the whole old content");
