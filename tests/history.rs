@@ -5,6 +5,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -102,6 +103,36 @@ fn number(path: &Path) -> u64 {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let (_, number) = name.rsplit_once("~v").unwrap();
     number.split('.').next().unwrap().parse().unwrap()
+}
+
+/// A program that another thread starts, or that a shell starts for its script, closes what it inherited.
+#[test]
+fn a_child_that_closes_what_it_inherited_saves_nothing() {
+    let drive = Drive::new();
+    fs::write(drive.at("f"), "the whole old content").unwrap();
+    let mut file = File::create(drive.at("f")).unwrap();
+    Command::new("true").status().unwrap();
+    file.write_all(b"the whole ").unwrap();
+    Command::new("true").status().unwrap();
+    file.write_all(b"new content").unwrap();
+    drop(file);
+    let contents = drive.versions(".versions/f");
+    assert_eq!(contents, ["the whole old content", "the whole new content"]);
+}
+
+/// … unless it wrote: then its `close` promises as much as anybody's.
+#[test]
+fn a_child_that_wrote_to_what_it_inherited_saves_it() {
+    let drive = Drive::new();
+    let file = File::create(drive.at("f")).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "printf child"]).stdout(file.try_clone().unwrap()).status().unwrap();
+    drop(shell);
+    assert_eq!(drive.versions(".versions/f"), ["child"]);
+    // Another thread of the same process.
+    (&file).write_all(b" and thread").unwrap();
+    std::thread::scope(|scope| scope.spawn(|| drop(file)).join().unwrap());
+    assert_eq!(drive.versions(".versions/f"), ["child", "child and thread"]);
 }
 
 /// Saves ten times by a line of shell, in which `$TEXT` is the content of `f`.

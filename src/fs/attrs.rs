@@ -27,7 +27,10 @@ impl Volume {
         if let Some(size) = change.size {
             self.set_size(inode, size)?;
         }
-        let mut others = SetAttr { size: None, drop_privileges: false, ..*change };
+        // Cutting a file stamps it already. The kernel asks for it with each open that empties one.
+        let is_stamped = change.size.is_some() && change.mtime == Some(SetTime::Now);
+        let mtime = if is_stamped { None } else { change.mtime };
+        let mut others = SetAttr { size: None, mtime, drop_privileges: false, ..*change };
         if change.drop_privileges && inode.attr.kind != FileKind::Directory {
             others.mode = others.mode.or_else(|| unprivileged(inode.attr.mode));
         }

@@ -17,6 +17,7 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::closers::Closers;
 use super::convert;
 use super::negotiate::negotiate;
 use super::op::{CACHE_TTL, GENERATION, Op, attr_ttl, name_ttl};
@@ -42,6 +43,7 @@ thread_local! {
 pub(super) struct Adapter {
     volume: Arc<Volume>,
     notifier: LateNotifier,
+    closers: Closers,
     /// Dropped after the volume: who is told finds it released.
     _ended: Ended,
 }
@@ -62,7 +64,7 @@ impl Adapter {
         notifier: LateNotifier,
         ended: SyncSender<()>,
     ) -> Adapter {
-        Adapter { volume, notifier, _ended: Ended(ended) }
+        Adapter { volume, notifier, closers: Closers::default(), _ended: Ended(ended) }
     }
 
     /// Before `request` changes the content of `node`: see [`privileges::drop_for`].
@@ -120,7 +122,7 @@ impl Filesystem for Adapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -137,6 +139,9 @@ impl Filesystem for Adapter {
             drop_privileges: false,
         };
         change.drop_privileges = privileges::are_dropped_by(req, &change);
+        if let (Some(_), Some(fh)) = (size, fh) {
+            self.closers.note(req, fh);
+        }
         Op("setattr", node).attr(&self.volume, reply, |volume| volume.setattr(ino(node), &change));
     }
 
@@ -230,7 +235,13 @@ impl Filesystem for Adapter {
         let op = Op("open", node);
         let how = OpenMode { exclusive: false, ..convert::open_mode(req.uid(), flags.0) };
         op.run(|| match self.volume.open(ino(node), how) {
-            Ok(opened) => reply.opened(FileHandle(opened.0), convert::open_reply(how)),
+            Ok(opened) => {
+                let opened = FileHandle(opened.0);
+                if how.write {
+                    self.closers.note(req, opened);
+                }
+                reply.opened(opened, convert::open_reply(how));
+            }
             Err(error) => reply.error(op.errno(&error)),
         });
     }
@@ -249,13 +260,12 @@ impl Filesystem for Adapter {
         let (caller, how) = (convert::caller(req, umask), convert::open_mode(req.uid(), flags));
         let mode = convert::permissions(mode);
         op.run(|| match self.volume.create(&caller, ino(parent), name.as_bytes(), mode, how) {
-            Ok((attr, opened)) => reply.created(
-                &attr_ttl(&self.volume, &attr),
-                &convert::file_attr(&attr),
-                GENERATION,
-                FileHandle(opened.0),
-                convert::create_reply(),
-            ),
+            Ok((attr, opened)) => {
+                let opened = FileHandle(opened.0);
+                self.closers.note(req, opened);
+                let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
+                reply.created(&ttl, &attr, GENERATION, opened, convert::create_reply());
+            }
             Err(error) => reply.error(op.errno(&error)),
         });
     }
@@ -301,6 +311,7 @@ impl Filesystem for Adapter {
             if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
                 self.drop_privileges(req, node)?;
             }
+            self.closers.note(req, fh);
             self.volume.write(handle(fh), offset, data)
         };
         op.run(|| match written() {
@@ -309,8 +320,13 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn flush(&self, _: &Request, node: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        Op("flush", node).empty(&self.volume, reply, |volume| volume.flush(handle(fh)));
+    fn flush(&self, req: &Request, node: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        Op("flush", node).empty(&self.volume, reply, |volume| {
+            match self.closers.inherited(req, fh) {
+                true => Ok(()),
+                false => volume.flush(handle(fh)),
+            }
+        });
     }
 
     fn release(
@@ -323,6 +339,7 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
+        self.closers.forget(fh);
         Op("release", node).empty(&self.volume, reply, |volume| volume.release(handle(fh)));
     }
 
@@ -473,6 +490,7 @@ impl Filesystem for Adapter {
         Op("fallocate", node).empty(&self.volume, reply, |volume| {
             let how = convert::allocate(mode)?;
             self.drop_privileges(req, node)?;
+            self.closers.note(req, fh);
             volume.fallocate(handle(fh), offset, length, how)
         });
     }
@@ -512,6 +530,7 @@ impl Filesystem for Adapter {
         let len = len.min(COPY_BYTES_MAX);
         let copied = || {
             self.drop_privileges(req, to_node)?;
+            self.closers.note(req, to);
             self.volume.copy_range(handle(from), from_offset, handle(to), to_offset, len)
         };
         op.run(|| match copied() {

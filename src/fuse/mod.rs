@@ -1,6 +1,7 @@
 //! The FUSE adapter: translates between the kernel and a [`Volume`](crate::fs::Volume), decides nothing.
 
 mod adapter;
+mod closers;
 mod convert;
 mod mount;
 mod negotiate;

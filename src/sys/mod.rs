@@ -19,6 +19,8 @@ pub use disk::{
 };
 pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
-pub use process::{leave_terminal, make_private_files, redirect_stderr, sync_filesystem};
+pub use process::{
+    leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
+};
 pub use publish::{publish, sync_dir};
 pub use vectored::{read_around, write_slices_at};

@@ -27,3 +27,26 @@ pub fn sync_filesystem(path: &Path) -> io::Result<()> {
     rustix::fs::syncfs(File::open(path)?)?;
     Ok(())
 }
+
+/// The process that the thread belongs to, by the kernel's numbers; `None` where it has ended or may not be seen.
+pub fn process_of(thread: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let here = std::process::id();
+        assert_eq!(process_of(here), Some(here));
+        let thread = || {
+            let link = std::fs::read_link("/proc/thread-self").unwrap();
+            process_of(link.file_name().unwrap().to_str().unwrap().parse().unwrap())
+        };
+        assert_eq!(std::thread::spawn(thread).join().unwrap(), Some(here));
+        assert_eq!(process_of(u32::MAX), None);
+    }
+}
