@@ -120,7 +120,7 @@ impl Drive {
 
     /// Unmounts and expects a clean end.
     pub(crate) fn stop(mut self) {
-        super::run(Command::new("umount").arg(&self.mountpoint));
+        super::unmount(&self.mountpoint);
         let status = self.wait_for_end();
         assert!(status.success(), "the daemon ended with {status}:\n{}", self.log());
     }

@@ -1,6 +1,6 @@
 //! Disk images on loop devices whose power can be cut.
 
-use super::run;
+use super::{run, unmount};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Image {
 
     fn unmount(&mut self) {
         if self.power.take().is_some() {
-            run(Command::new("umount").arg(&self.mountpoint));
+            unmount(&self.mountpoint);
         }
     }
 }

@@ -12,6 +12,10 @@ pub(crate) mod power;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Ten seconds' worth.
+const UNMOUNT_TRIES: u32 = 200;
 
 /// A directory for one test below cargo's directory for tests; removed when dropped, unless something is still mounted below.
 pub(crate) struct Scratch(PathBuf);
@@ -81,6 +85,20 @@ pub(crate) fn run(command: &mut Command) -> String {
         text(&output.stderr)
     );
     text(&output.stdout)
+}
+
+/// Unmounts. What another test starts at this moment holds every descriptor of this process until it runs its
+/// program, so that a mount is busy for a moment that nobody here can know of.
+pub(crate) fn unmount(mountpoint: &Path) {
+    let mut command = Command::new("umount");
+    command.arg(mountpoint);
+    for _ in 0..UNMOUNT_TRIES {
+        if command.output().unwrap().status.success() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    run(&mut command);
 }
 
 /// How often a repeated test goes round: `VERSO_TEST_ROUNDS` where it is set, as a long soak does.
