@@ -58,6 +58,13 @@ impl Files {
         Ok(file)
     }
 
+    /// Removes the pack's file. Who reads it at this moment reads on; it is gone for certain once the directory is synced.
+    pub(super) fn remove(&self, pack: PackId) -> Result<()> {
+        self.open.lock().pop(&pack);
+        let path = self.path(pack);
+        std::fs::remove_file(&path).map_err(|error| Error::from_io(&path, error))
+    }
+
     fn open(&self, pack: PackId) -> Result<File> {
         let path = self.path(pack);
         let file = File::open(&path).map_err(|error| match error.kind() {

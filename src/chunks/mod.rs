@@ -5,6 +5,7 @@
 mod append;
 mod cache;
 mod codec;
+mod compact;
 mod cut;
 mod error;
 mod files;

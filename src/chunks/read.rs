@@ -126,19 +126,30 @@ impl PackStore {
 
     /// The plain bytes of a chunk, from a whole record: header, table and content are verified.
     fn read_record(&self, file: &File, chunk: &ChunkRef) -> Result<Vec<u8>> {
+        let (header, _, body) = self.read_whole(file, chunk)?;
+        let plain = codec::decode(header.codec, body, chunk.at.plain_len)
+            .map_err(|why| damaged(&chunk.at, &why))?;
+        verified(hash(&plain) == chunk.hash, chunk)?;
+        Ok(plain)
+    }
+
+    /// Reads a whole record: its header, its table of parts (empty where it has none) and its body. Header and table are
+    /// verified, the body is not.
+    pub(super) fn read_whole(
+        &self,
+        file: &File,
+        chunk: &ChunkRef,
+    ) -> Result<(RecordHeader, Vec<u8>, Vec<u8>)> {
         check_lengths(&chunk.at)?;
         let mut payload = Vec::new();
         let stored_len = chunk.at.stored_len as usize;
         let header = self.read_payload(file, chunk, stored_len, &mut payload)?;
-        if header.has_table {
-            let plain = payload.split_off(table_len(&chunk.at));
-            verify_table(&payload, chunk)?;
-            payload = plain;
+        if !header.has_table {
+            return Ok((header, Vec::new(), payload));
         }
-        let plain = codec::decode(header.codec, payload, chunk.at.plain_len)
-            .map_err(|why| damaged(&chunk.at, &why))?;
-        verified(hash(&plain) == chunk.hash, chunk)?;
-        Ok(plain)
+        let body = payload.split_off(table_len(&chunk.at));
+        verify_table(&payload, chunk)?;
+        Ok((header, payload, body))
     }
 
     /// Reads a record's header, which must be that of `chunk`, and the first `len` bytes of the payload.
@@ -215,7 +226,7 @@ fn verify_table(table: &[u8], chunk: &ChunkRef) -> Result<()> {
     }
 }
 
-fn verified(is_right: bool, chunk: &ChunkRef) -> Result<()> {
+pub(super) fn verified(is_right: bool, chunk: &ChunkRef) -> Result<()> {
     if is_right { Ok(()) } else { Err(damaged(&chunk.at, "the content is not what its hash says")) }
 }
 

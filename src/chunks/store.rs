@@ -63,7 +63,7 @@ pub struct PackStore {
     options: PackOptions,
     pub(super) store_id: [u8; 16],
     /// The append lock: guards which pack is written, and where.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// The ticket up to which everything is durable; held during a sync.
     synced: Mutex<u64>,
     /// Why nothing is written any more.
@@ -161,6 +161,19 @@ impl State {
         Ok((location, due))
     }
 
+    /// Takes a sealed pack off the list; answers its length. The directory must be synced for it to stay away. Not the
+    /// last one: the next start goes on counting after it, and no number is ever that of two packs.
+    pub(super) fn take_sealed(&mut self, pack: PackId) -> Option<u64> {
+        let is_last = self.packs.keys().next_back() == Some(&pack);
+        let len = self.packs.get(&pack).filter(|found| found.sealed && !is_last)?.len;
+        self.packs.remove(&pack);
+        self.unsynced.remove(&pack);
+        self.durable.remove(&pack);
+        self.directory_unsynced = true;
+        self.ticket += 1;
+        Some(len)
+    }
+
     fn begin_sync(&mut self) -> SyncWork {
         if let Some(active) = &mut self.active {
             active.note_sync();
@@ -179,8 +192,10 @@ impl State {
 
     fn finish_sync(&mut self, work: &SyncWork) {
         for (id, _, len, _) in &work.files {
+            // One that was removed meanwhile stays away.
+            let Some(pack) = self.packs.get(id) else { continue };
             self.durable.insert(*id, *len);
-            if self.packs.get(id).is_some_and(|pack| pack.len == *len) {
+            if pack.len == *len {
                 self.unsynced.remove(id);
             }
         }
@@ -357,7 +372,7 @@ impl PackStore {
         self.poison.get().map(String::as_str)
     }
 
-    fn check_writable(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
