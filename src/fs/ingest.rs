@@ -4,7 +4,7 @@ use super::Result;
 use crate::chunks::{ContentTree, PackStore};
 use crate::meta::{Meta, Tx};
 use crate::model::{ChunkHash, ChunkId, ChunkRef, Timestamp};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{HashMap, HashSet};
 
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
@@ -16,6 +16,23 @@ pub(super) struct Ingest {
     damaged: Mutex<HashSet<ChunkId>>,
     /// Held for reading from an append until the chunk is pending. Taken before `pending`.
     appending: RwLock<()>,
+    /// Held for reading from the moment at which a chunk's place is found out until it was read there, or an overlay
+    /// shows the chunk; for writing by who takes chunks away or moves them. Taken before all other locks but `tree`.
+    places: RwLock<()>,
+    /// Which chunks come into use while garbage is looked for. A leaf.
+    garbage: Mutex<Garbage>,
+}
+
+/// What is known of chunks that nothing names: see `fs/upkeep/collect.rs`.
+#[derive(Debug, Default)]
+enum Garbage {
+    /// Nobody looks.
+    #[default]
+    Unknown,
+    /// Somebody looks: the chunks that came into use since.
+    Watching(HashSet<ChunkId>),
+    /// The chunks that nothing names.
+    Condemned(HashSet<ChunkId>),
 }
 
 impl Ingest {
@@ -25,6 +42,8 @@ impl Ingest {
             pending: Mutex::default(),
             damaged: Mutex::default(),
             appending: RwLock::default(),
+            places: RwLock::default(),
+            garbage: Mutex::default(),
         }
     }
 
@@ -36,6 +55,8 @@ impl Ingest {
     ///
     /// Two threads that bring the same new contents at the same instant may both append them;
     /// one copy is then garbage in its pack.
+    ///
+    /// The caller holds [`Ingest::hold_places`] until an overlay shows the chunk.
     pub(super) fn store(&self, meta: &Meta, plain: &[u8]) -> Result<ChunkRef> {
         let tree = ContentTree::of(plain);
         let hash = tree.hash();
@@ -43,6 +64,7 @@ impl Ingest {
             return Ok(*chunk);
         }
         if let Some(chunk) = meta.read(|view| view.chunk_by_hash(&hash))? {
+            self.note_use(chunk.id);
             return Ok(chunk);
         }
         let _appending = self.appending.read();
@@ -115,6 +137,52 @@ impl Ingest {
     /// Waits until every chunk that was appended before is pending or committed.
     pub(super) fn await_appends(&self) {
         drop(self.appending.write());
+    }
+
+    /// While the result lives, chunks stay in their table and at their places.
+    pub(super) fn hold_places(&self) -> RwLockReadGuard<'_, ()> {
+        self.places.read()
+    }
+
+    /// While the result lives, nobody is between finding a chunk and showing or having read it.
+    pub(super) fn still_places(&self) -> RwLockWriteGuard<'_, ()> {
+        self.places.write()
+    }
+
+    /// From now on uses are noted, all of them.
+    pub(super) fn watch_uses(&self) {
+        let _still = self.still_places();
+        *self.garbage.lock() = Garbage::Watching(HashSet::new());
+    }
+
+    /// The chunk is shown by something that is not committed.
+    pub(super) fn note_use(&self, chunk: ChunkId) {
+        match &mut *self.garbage.lock() {
+            Garbage::Unknown => {}
+            Garbage::Watching(used) => drop(used.insert(chunk)),
+            Garbage::Condemned(left) => drop(left.remove(&chunk)),
+        }
+    }
+
+    /// Nothing names these, as far as is committed. What came into use since [`Ingest::watch_uses`] is spared.
+    pub(super) fn condemn(&self, mut found: HashSet<ChunkId>) {
+        let mut garbage = self.garbage.lock();
+        if let Garbage::Watching(used) = &*garbage {
+            found.retain(|chunk| !used.contains(chunk));
+            *garbage = Garbage::Condemned(found);
+        }
+    }
+
+    /// Up to `limit` condemned chunks, which leave the list. To be called under [`Ingest::still_places`].
+    pub(super) fn take_condemned(&self, limit: usize) -> Vec<ChunkId> {
+        match &mut *self.garbage.lock() {
+            Garbage::Condemned(left) => {
+                let taken: Vec<ChunkId> = left.iter().take(limit).copied().collect();
+                left.retain(|chunk| !taken.contains(chunk));
+                taken
+            }
+            Garbage::Unknown | Garbage::Watching(_) => Vec::new(),
+        }
     }
 
     /// Every chunk that is in no committed row: what was cut for files that were deleted or cut short

@@ -56,6 +56,7 @@ impl Part {
 impl Volume {
     /// Reads up to `len` bytes at `offset` onto the end of `into`; fewer only at the end of the file.
     pub fn read(&self, handle: Handle, offset: u64, len: usize, into: &mut Vec<u8>) -> Result<()> {
+        let _places = self.ingest.hold_places();
         if is_view(Ino(handle.0)) {
             return self.read_view(Ino(handle.0), offset, len, into);
         }
@@ -70,7 +71,7 @@ impl Volume {
         self.read_node(&file.node, offset, len, into)
     }
 
-    /// Reads from a node, whoever asks.
+    /// Reads from a node, whoever asks. The caller holds `Ingest::hold_places`.
     pub(super) fn read_node(
         &self,
         node: &Node,
@@ -294,6 +295,10 @@ impl Volume {
         len: u64,
     ) -> Result<u64> {
         let target = self.writable_file(to)?;
+        if !is_view(Ino(from.0)) {
+            self.seal_all(&self.handles.get(from)?.node)?;
+        }
+        let _places = self.ingest.hold_places();
         let (source, pieces) = if is_view(Ino(from.0)) {
             (None, self.pieces_of_view(Ino(from.0), from_offset, len)?)
         } else {
@@ -301,7 +306,6 @@ impl Volume {
             if !source.how.read || source.node.kind != FileKind::File {
                 return Err(Error::BadHandle);
             }
-            self.seal_all(&source.node)?;
             let pieces = self.shared_pieces(&source.node, from_offset, len)?;
             (Some(source), pieces)
         };
@@ -320,6 +324,9 @@ impl Volume {
         state.author = target.how.by;
         let before = state.overlay.memory_bytes();
         for piece in pieces {
+            if let Source::Chunk { chunk, .. } = &piece.source {
+                self.ingest.note_use(chunk.id);
+            }
             let start = piece.start - from_offset + to_offset;
             state.overlay.lay(Piece { start, ..piece });
         }

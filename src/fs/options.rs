@@ -1,6 +1,6 @@
 //! How a volume behaves.
 
-use crate::model::Zone;
+use crate::model::{Policy, Zone};
 use std::time::Duration;
 
 /// When reading updates the time of the last read.
@@ -38,6 +38,8 @@ pub struct VolumeOptions {
     pub coalesce: Duration,
     /// Whether `.versions` answers in every directory.
     pub history_dir: bool,
+    /// What of the past is kept, and for how long.
+    pub retention: Policy,
     /// The time zone in which moments are read.
     pub zone: Zone,
     /// Threads that cut, hash and compress in the background.
@@ -58,6 +60,7 @@ impl Default for VolumeOptions {
             pack_bytes: 32 << 20,
             coalesce: Duration::from_secs(10),
             history_dir: true,
+            retention: Policy::default(),
             zone: Zone::UTC,
             seal_threads: 2,
         }

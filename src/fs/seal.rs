@@ -108,6 +108,7 @@ impl Volume {
 
     /// Stores what lies between two cuts and puts the chunk in its place.
     fn seal_cut(&self, node: &Node, cut: Cut<'_>) -> Result<()> {
+        let _places = self.ingest.hold_places();
         let mut chunk = self.ingest.store(&self.meta, &cut.bytes)?;
         if self.ingest.is_damaged(chunk.id) {
             chunk = self.ingest.heal(&self.meta, self.now(), chunk, &cut.bytes)?;
@@ -169,6 +170,7 @@ impl Volume {
             return Ok(None); // punched since: it must stay a hole
         }
         let mut bytes = Vec::with_capacity((to - from) as usize);
+        let _places = self.ingest.hold_places();
         self.read_node(node, from, (to - from) as usize, &mut bytes)?;
         Ok(self.lay_loaded(node, from, bytes, &before))
     }

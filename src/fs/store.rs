@@ -330,6 +330,7 @@ impl Volume {
             views: Default::default(),
             sync_state: Default::default(),
             workers: Default::default(),
+            upkeep: Default::default(),
             failure: Default::default(),
             _lock: lock,
             options,

@@ -8,6 +8,7 @@ use super::options::VolumeOptions;
 use super::space::Space;
 use super::sync::SyncState;
 use super::types::{Handle, OpenMode};
+use super::upkeep::Upkeep;
 use super::workers::Workers;
 use super::{Error, Result};
 use crate::chunks::{ChunkParams, Cutter};
@@ -42,6 +43,7 @@ pub struct Volume {
     pub(super) space: Space,
     pub(super) sync_state: SyncState,
     pub(super) workers: Workers,
+    pub(super) upkeep: Upkeep,
     /// Why no more writes are taken.
     pub(super) failure: OnceLock<String>,
     /// Dropped last: the store is ours until everything else is closed.

@@ -219,6 +219,13 @@ impl Meta {
         self.writer.lock().db.execute_batch(sql).unwrap();
     }
 
+    /// How many rows a table has.
+    #[cfg(test)]
+    pub fn count(&self, table: &str) -> u64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.writer.lock().db.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
     /// The hash that spreads names over slots.
     pub(super) fn slot_hasher(&self) -> SipHasher24 {
         self.slots

@@ -87,6 +87,8 @@ impl Volume {
     /// # Errors
     /// What keeps the check itself from going on; damage is no error but a finding.
     pub fn check(&self, options: CheckOptions, progress: &CheckProgress) -> Result<CheckReport> {
+        // A chunk that moves meanwhile would be missed at its old place.
+        let _turn = self.upkeep.turn.lock();
         let mut report = self.check_once(options.read_data, progress)?;
         if !options.repair {
             return Ok(report);

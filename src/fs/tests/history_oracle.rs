@@ -106,7 +106,7 @@ fn at(volume: &Volume, moment: Moment) -> Tree {
     tree
 }
 
-fn compare(volume: &Volume, recorded: &[(Moment, Tree)], step: usize, when: &str) {
+pub(super) fn compare(volume: &Volume, recorded: &[(Moment, Tree)], step: usize, when: &str) {
     for (index, (moment, tree)) in recorded.iter().enumerate().step_by(step) {
         assert_eq!(&at(volume, *moment), tree, "{when}, step {index}");
     }

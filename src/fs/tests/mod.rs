@@ -7,6 +7,7 @@ mod history_oracle;
 mod races;
 mod rewind;
 mod saving;
+mod upkeep;
 mod versions;
 
 use super::*;

@@ -1,0 +1,283 @@
+//! Retention and collection: what the contract keeps stays exactly as it was, what it doesn't keep comes free, and nobody
+//! who works meanwhile notices.
+
+use super::history_oracle::{Tree, compare, found};
+use super::rewind::{Choices, change};
+use super::*;
+use crate::model::{Keep, Moment, Policy, Step};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Keeps everything for `floor`, and beyond it what `thinning` says.
+fn drive_with(floor: Duration, thinning: Vec<Step>) -> Drive {
+    let retention = Policy { floor, thinning, versions_max: None, bytes_max: None };
+    Drive::with(VolumeOptions {
+        retention,
+        coalesce: Duration::ZERO,
+        pack_bytes: 1 << 20,
+        ..options()
+    })
+}
+
+impl Drive {
+    fn tidy(&self) -> UpkeepReport {
+        let report = self.volume.upkeep(Duration::ZERO, &|| false).unwrap();
+        let options = CheckOptions { read_data: true, repair: false };
+        let checked = self.volume.check(options, &CheckProgress::default()).unwrap();
+        assert!(checked.is_clean(), "{checked:?}");
+        report
+    }
+
+    fn stored(&self) -> u64 {
+        self.volume.ingest.packs().stored_bytes()
+    }
+
+    fn version_count(&self, name: &str) -> usize {
+        let lookup = |dir, name: &[u8]| self.volume.lookup(dir, name).map(|attr| attr.ino);
+        let versions = lookup(Ino::ROOT, b".versions").unwrap();
+        match lookup(versions, name.as_bytes()) {
+            Ok(dir) => super::history_oracle::names(&self.volume, dir).len(),
+            Err(_) => 0,
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        self.volume.unlink(Ino::ROOT, name.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn what_was_deleted_comes_free_after_the_floor_and_not_before() {
+    let drive = drive_with(DAY * 30, vec![]);
+    let content = noise(1, 6 << 20);
+    drive.save(Ino::ROOT, "gone", &content);
+    drive.save(Ino::ROOT, "stays", &content[..3 << 20]);
+    drive.clock.advance(DAY);
+    drive.remove("gone");
+    drive.clock.advance(DAY * 30 - Duration::from_secs(1));
+    let before = drive.stored();
+    drive.tidy();
+    assert_eq!((drive.version_count("gone"), drive.stored() >= before), (1, true));
+    drive.clock.advance(Duration::from_secs(2));
+    let report = drive.tidy();
+    assert_eq!(drive.version_count("gone"), 0);
+    assert!(report.bytes_freed > 2 << 20, "{report:?}");
+    assert!(drive.stored() < before - (2 << 20), "{report:?}: {} of {before}", drive.stored());
+    assert!(drive.load(Ino::ROOT, "stays") == content[..3 << 20]);
+    // Once more, with a store that was opened anew: there is nothing left to do.
+    let drive = drive.reopen();
+    assert_eq!(drive.tidy(), UpkeepReport::default());
+    assert!(drive.load(Ino::ROOT, "stays") == content[..3 << 20]);
+}
+
+#[test]
+fn a_folder_goes_with_everything_in_it() {
+    let drive = drive_with(DAY, vec![]);
+    let volume = &drive.volume;
+    let a = volume.mkdir(&ROOT, Ino::ROOT, b"a", 0o755).unwrap().ino;
+    let b = volume.mkdir(&ROOT, a, b"b", 0o755).unwrap().ino;
+    drive.save(b, "f", &noise(1, 2 << 20));
+    volume.setxattr(&ROOT, b, b"user.x", b"y", XattrMode::Set).unwrap();
+    volume.symlink(&ROOT, b, b"link", b"target").unwrap();
+    drive.clock.advance(Duration::from_secs(5));
+    volume.unlink(b, b"f").unwrap();
+    volume.unlink(b, b"link").unwrap();
+    volume.rmdir(a, b"b").unwrap();
+    volume.rmdir(Ino::ROOT, b"a").unwrap();
+    drive.clock.advance(DAY * 2);
+    drive.tidy();
+    for table in ["dentry_past", "inode_past", "extent_past", "extent", "xattr", "symlink", "chunk"]
+    {
+        let rows = drive.volume.meta.count(table);
+        // The root lost a name, which is no state of its own.
+        assert_eq!(rows, 0, "{table}");
+    }
+}
+
+/// One of a million saves of the same file: what each of them leaves must go, or the store grows for ever.
+#[test]
+fn saves_in_place_and_by_replacing_are_thinned_alike() {
+    let weekly = Step { age_max: None, keep: Keep::LastOf(DAY * 7) };
+    let drive = drive_with(DAY * 30, vec![weekly]);
+    for day in 0..120_u64 {
+        drive.save(Ino::ROOT, "in-place", &noise(day, 5000));
+        drive.save(Ino::ROOT, "tmp", &noise(1000 + day, 5000));
+        let (from, to) = (b"tmp".as_slice(), b"replaced".as_slice());
+        drive.volume.rename(Ino::ROOT, from, Ino::ROOT, to, RenameMode::Replace).unwrap();
+        drive.clock.advance(DAY);
+        if day % 17 == 0 {
+            drive.tidy();
+        }
+    }
+    drive.tidy();
+    let (in_place, replaced) = (drive.version_count("in-place"), drive.version_count("replaced"));
+    // Thirty days of all, and a week's last of the thirteen weeks before.
+    assert!((42..=45).contains(&in_place), "{in_place}");
+    assert_eq!(in_place, replaced);
+    assert!(drive.load(Ino::ROOT, "replaced") == noise(1119, 5000));
+}
+
+/// A random life with upkeep in the middle of it; every moment that the policy keeps is as it was.
+fn live(seed: u64, floor: Duration, period: Option<Duration>) {
+    let step = |period| Step { age_max: None, keep: Keep::LastOf(period) };
+    let drive = drive_with(floor, period.map(step).into_iter().collect());
+    let mut choices = Choices(seed);
+    let mut directories = vec![Ino::ROOT];
+    for name in ["d", "e"] {
+        let made = drive.volume.mkdir(&ROOT, Ino::ROOT, name.as_bytes(), 0o755).unwrap();
+        directories.push(made.ino);
+    }
+    let mut recorded: Vec<(Moment, Tree)> = Vec::new();
+    let mut dropped = 0;
+    for at in 0..300 {
+        drive.clock.advance(Duration::from_secs(choices.below(40)));
+        change(&drive.volume, &mut choices, &directories);
+        drive.volume.commit_deferred().unwrap();
+        let moment = drive.volume.meta.last_moment();
+        recorded.push((moment, found(&drive.volume, Ino::ROOT)));
+        if at % 29 == 28 {
+            dropped += drive.tidy().rows_dropped;
+            compare(&drive.volume, &kept(&drive, &recorded, floor, period), 1, "tidied");
+        }
+    }
+    assert!(dropped > 20, "{dropped}");
+    let promised = kept(&drive, &recorded, floor, period);
+    assert!(promised.len() > 10 && promised.len() < recorded.len(), "{}", promised.len());
+    let drive = drive.crash();
+    compare(&drive.volume, &promised, 3, "after a crash");
+    let drive = drive.reopen();
+    compare(&drive.volume, &promised, 3, "opened again");
+}
+
+/// The moments that can still be opened: all within the floor, and the end of each period.
+fn kept(
+    drive: &Drive,
+    recorded: &[(Moment, Tree)],
+    floor: Duration,
+    period: Option<Duration>,
+) -> Vec<(Moment, Tree)> {
+    let from = drive.volume.now().0 - floor.as_nanos() as i64;
+    let mut kept: Vec<_> =
+        recorded.iter().filter(|(moment, _)| moment.0 >= from).cloned().collect();
+    for pair in recorded.windows(2) {
+        let Some(period) = period.map(|period| period.as_nanos() as i64) else { break };
+        // What holds at the last instant of a period.
+        let end = (pair[0].0.0 / period + 1) * period - 1;
+        if end < pair[1].0.0 {
+            kept.push((Moment(end), pair[0].1.clone()));
+        }
+    }
+    kept
+}
+
+#[test]
+fn every_moment_within_the_floor_stays_as_it_was() {
+    for seed in 0..3 {
+        live(seed, Duration::from_secs(600), None);
+    }
+}
+
+#[test]
+fn beyond_it_the_end_of_each_period_does() {
+    for seed in 10..13 {
+        live(seed, Duration::from_secs(300), Some(Duration::from_secs(200)));
+    }
+}
+
+#[test]
+fn a_pause_of_years_takes_nothing_that_lives() {
+    let drive = Drive::with(VolumeOptions { pack_bytes: 1 << 20, ..options() });
+    let contents = noise(3, 3 << 20);
+    drive.save(Ino::ROOT, "old", &contents);
+    drive.save(Ino::ROOT, "old", &contents[1..]);
+    drive.clock.advance(DAY * 3650);
+    drive.tidy();
+    assert!(drive.load(Ino::ROOT, "old") == contents[1..]);
+    // And back: nothing is younger than it was.
+    drive.clock.set(Timestamp(1_790_000_000_000_000_000));
+    drive.tidy();
+    assert!(drive.load(Ino::ROOT, "old") == contents[1..]);
+}
+
+#[test]
+fn what_comes_into_use_again_is_spared() {
+    let drive = drive_with(Duration::ZERO, vec![]);
+    let contents: Vec<Vec<u8>> = (1..=3).map(|n| noise(n, 700_000)).collect();
+    for (name, content) in ["written", "copied", "gone"].iter().zip(&contents) {
+        drive.save(Ino::ROOT, name, content);
+    }
+    let ino = drive.volume.lookup(Ino::ROOT, b"copied").unwrap().ino;
+    let from = drive.volume.open(ino, READ_WRITE).unwrap();
+    let (_, to) = drive.create(Ino::ROOT, "copy");
+    ["written", "copied", "gone"].iter().for_each(|name| drive.remove(name));
+    drive.clock.advance(DAY);
+    // Condemned, and waiting.
+    let grace = DAY * 2;
+    assert_eq!(drive.volume.upkeep(grace, &|| false).unwrap().chunks_removed, 0);
+    let copied = drive.volume.copy_range(from, 0, to, 0, 700_000).unwrap();
+    assert_eq!(copied, 700_000);
+    drive.volume.release(from).unwrap();
+    let (_, again) = drive.create(Ino::ROOT, "again");
+    drive.volume.write(again, 0, &contents[0]).unwrap();
+    drive.volume.seal_all(&drive.volume.nodes.all()[0]).unwrap();
+    drive.volume.seal_all(&drive.volume.nodes.all()[1]).unwrap();
+    drive.clock.advance(DAY * 3);
+    let report = drive.volume.upkeep(grace, &|| false).unwrap();
+    assert!(report.chunks_removed > 3, "{report:?}");
+    for handle in [again, to] {
+        drive.volume.flush(handle).unwrap();
+        drive.volume.release(handle).unwrap();
+    }
+    assert!(drive.load(Ino::ROOT, "again") == contents[0]);
+    assert!(drive.load(Ino::ROOT, "copy") == contents[1]);
+    let drive = drive.crash();
+    assert!(drive.load(Ino::ROOT, "again") == contents[0]);
+    drive.tidy();
+}
+
+/// Writers who bring the same few contents again and again, while all that is deleted goes at once.
+#[test]
+fn nobody_loses_a_chunk_to_upkeep() {
+    let drive = drive_with(Duration::ZERO, vec![]);
+    let over = AtomicBool::new(false);
+    let contents: Vec<Vec<u8>> = (1..=4).map(|n| noise(n, 300_000)).collect();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..3_u64)
+            .map(|n| {
+                let (drive, contents) = (&drive, &contents);
+                scope.spawn(move || {
+                    let mut choices = Choices(n);
+                    let name = format!("f{n}");
+                    for _ in 0..60 {
+                        let content = &contents[choices.below(4) as usize];
+                        drive.save(Ino::ROOT, &name, content);
+                        assert!(drive.load(Ino::ROOT, &name) == *content);
+                        drive.clock.advance(Duration::from_millis(5));
+                        drive.remove(&name);
+                    }
+                    drive.save(Ino::ROOT, &name, &contents[n as usize]);
+                })
+            })
+            .collect();
+        let tidier = scope.spawn(|| {
+            let mut total = UpkeepReport::default();
+            while !over.load(Ordering::SeqCst) {
+                let report = drive.volume.upkeep(Duration::ZERO, &|| false).unwrap();
+                total.chunks_removed += report.chunks_removed;
+                total.chunks_moved += report.chunks_moved;
+                total.packs_removed += report.packs_removed;
+            }
+            total
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        over.store(true, Ordering::SeqCst);
+        let total = tidier.join().unwrap();
+        assert!(total.chunks_removed > 0 && total.packs_removed > 0, "{total:?}");
+    });
+    drive.tidy();
+    let drive = drive.crash();
+    for (n, content) in contents.iter().enumerate().take(3) {
+        assert!(drive.load(Ino::ROOT, &format!("f{n}")) == *content);
+    }
+}

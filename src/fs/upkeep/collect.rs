@@ -1,0 +1,114 @@
+//! Collection: chunks that nothing names any more go out of the chunk table.
+//!
+//! It never races a writer. A chunk that is in the table can come into use again in two ways only: somebody writes
+//! contents that the store has (`Ingest::store` finds it), or copies a range that shows it. Both are noted
+//! (`Ingest::note_use`), and between finding the chunk and showing it in an overlay both hold `Ingest::places`. So:
+//!
+//! 1. *Watch*: from now on uses are noted. Chunks that overlays show at this moment count as used.
+//! 2. *Mark*: in one snapshot, every chunk that existed at step 1 and that no row names. Less the used ones, they are
+//!    condemned. From now on a use takes a chunk off the list.
+//! 3. *Grace*: nothing happens to them for a while.
+//! 4. *Sweep*: what is still on the list leaves the table, a few at a time, while nobody is between finding and showing.
+//!
+//! A crash forgets the list; the next run begins again. Records of chunks that left the table are garbage in their packs:
+//! see `compact`.
+
+use crate::fs::Result;
+use crate::fs::volume::Volume;
+use crate::meta::ChunkRow;
+use crate::model::{ChunkId, Timestamp};
+use crate::sys::failpoint;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Chunks that leave the table in one transaction: writers wait for it.
+const CHUNKS_PER_COMMIT: usize = 256;
+
+impl Volume {
+    /// Carries on: removes what was condemned at least `grace` ago, and condemns what nothing names now. Without a grace both
+    /// in one go. Answers how many chunks left the table.
+    pub(super) fn collect(&self, grace: Duration, stop: &dyn Fn() -> bool) -> Result<u64> {
+        let mut condemned_at = self.upkeep.condemned_at.lock();
+        let mut removed = 0;
+        if condemned_at.is_some_and(|since| is_over(since, self.now(), grace)) {
+            removed += self.sweep(stop)?;
+        }
+        let begun = self.now();
+        self.condemn(stop)?;
+        *condemned_at = Some(begun);
+        if grace.is_zero() {
+            removed += self.sweep(stop)?;
+        }
+        Ok(removed)
+    }
+
+    fn condemn(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        self.ingest.watch_uses();
+        let limit = self.meta.last_chunk();
+        for chunk in self.chunks_in_overlays() {
+            self.ingest.note_use(chunk.id);
+        }
+        let found = self.meta.snapshot(|view| -> Result<HashSet<ChunkId>> {
+            let mut named = IdSet::up_to(limit);
+            view.each_named_chunk(&mut |chunk| named.insert(chunk))?;
+            let mut found = HashSet::new();
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                let id = ChunkId(row.id);
+                if id <= limit && !named.contains(id) && !stop() {
+                    found.insert(id);
+                }
+                Ok(())
+            })?;
+            Ok(found)
+        })?;
+        self.ingest.condemn(found);
+        Ok(())
+    }
+
+    fn sweep(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+        let mut removed = 0;
+        while !stop() {
+            failpoint::hit("collect-before");
+            let _still = self.ingest.still_places();
+            let batch = self.ingest.take_condemned(CHUNKS_PER_COMMIT);
+            if batch.is_empty() {
+                break;
+            }
+            self.freeing_write(|tx| {
+                batch.iter().try_for_each(|chunk| tx.remove_chunk(*chunk))?;
+                Ok(())
+            })?;
+            failpoint::hit("collect-after");
+            removed += batch.len() as u64;
+        }
+        Ok(removed)
+    }
+}
+
+fn is_over(since: Timestamp, now: Timestamp, grace: Duration) -> bool {
+    // A clock that was set back must not make it last for ever, nor one that was set ahead cut it short by itself:
+    // the list is only as safe as its making, which the clock has no part in.
+    now < since || now.0.saturating_sub(since.0) >= grace.as_nanos() as i64
+}
+
+/// A set of chunk numbers: a bit for each, since most of them are in it.
+struct IdSet {
+    bits: Vec<u64>,
+}
+
+impl IdSet {
+    /// Empty, for numbers up to `last`. Higher ones are not kept.
+    fn up_to(last: ChunkId) -> IdSet {
+        IdSet { bits: vec![0; last.0 as usize / 64 + 1] }
+    }
+
+    fn insert(&mut self, id: ChunkId) {
+        if let Some(word) = self.bits.get_mut(id.0 as usize / 64) {
+            *word |= 1 << (id.0 % 64);
+        }
+    }
+
+    fn contains(&self, id: ChunkId) -> bool {
+        self.bits.get(id.0 as usize / 64).is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
+    }
+}

@@ -1,0 +1,177 @@
+//! Compaction: packs of which nobody needs anything are removed, and those of which little is needed are emptied first.
+//!
+//! A record is copied, the copy is made durable, and only then the chunk table names it. A pack goes when the table
+//! names nothing in it, durably, and nothing in memory does. Whatever a crash interrupts, each chunk has a whole
+//! record where the table says.
+
+use crate::chunks::{self, PackInfo, RECORD_HEADER_LEN};
+use crate::fs::volume::Volume;
+use crate::fs::{Error, Result};
+use crate::meta::ChunkRow;
+use crate::model::{ChunkLocation, ChunkRef, PackId};
+use crate::sys::failpoint;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A pack is emptied when less than this part of it is needed, in percent.
+const NEEDED_PERCENT_MIN: u64 = 75;
+/// Records that move in one transaction: readers wait for it.
+const CHUNKS_PER_COMMIT: usize = 256;
+
+/// What giving room back came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Freed {
+    pub(super) packs: u64,
+    pub(super) bytes: u64,
+    pub(super) chunks_moved: u64,
+}
+
+impl Volume {
+    /// Gives the room of removed chunks back to the disk.
+    pub(super) fn compact(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+        // First what costs no room.
+        let mut freed = self.remove_packs(stop)?;
+        let outcome = self.empty_sparse_packs(stop);
+        freed.chunks_moved = *outcome.as_ref().unwrap_or(&0);
+        let more = self.remove_packs(stop)?;
+        freed.packs += more.packs;
+        freed.bytes += more.bytes;
+        match outcome {
+            // There is no room to make room: what could be done was.
+            Err(Error::NoSpace) => log::warn!("no room to empty packs of which little is needed"),
+            outcome => drop(outcome?),
+        }
+        Ok(freed)
+    }
+
+    /// Removes the packs of which nothing is needed.
+    fn remove_packs(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+        let mut freed = Freed::default();
+        let packs = self.sealed_packs()?;
+        let used = self.bytes_in_use()?;
+        let unused: Vec<PackId> =
+            packs.iter().map(|pack| pack.id).filter(|id| !used.contains_key(id)).collect();
+        if unused.is_empty() {
+            return Ok(freed);
+        }
+        // That nothing names them must outlast a power cut, before they do not.
+        self.sync_commits()?;
+        for pack in unused {
+            if stop() {
+                break;
+            }
+            let _still = self.ingest.still_places();
+            if self.chunks_in_memory().any(|chunk| chunk.at.pack == pack) {
+                continue;
+            }
+            let bytes = self.ingest.packs().remove(pack)?;
+            freed.packs += u64::from(bytes > 0);
+            freed.bytes += bytes;
+        }
+        self.ingest.packs().sync()?;
+        Ok(freed)
+    }
+
+    fn empty_sparse_packs(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+        let used = self.bytes_in_use()?;
+        let is_sparse = |pack: &PackInfo| {
+            let used = used.get(&pack.id).copied().unwrap_or(0);
+            used > 0 && used * 100 < pack.len * NEEDED_PERCENT_MIN
+        };
+        let sparse: HashSet<PackId> = self
+            .sealed_packs()?
+            .iter()
+            .filter(|pack| is_sparse(pack))
+            .map(|pack| pack.id)
+            .collect();
+        let mut moved = 0;
+        for (_, chunks) in self.chunks_of(&sparse)? {
+            for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
+                if stop() {
+                    return Ok(moved);
+                }
+                moved += self.move_chunks(batch)?;
+            }
+        }
+        Ok(moved)
+    }
+
+    fn move_chunks(&self, chunks: &[ChunkRef]) -> Result<u64> {
+        let mut copies: Vec<(ChunkRef, ChunkLocation)> = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            match self.ingest.packs().copy(chunk) {
+                Ok(at) => copies.push((*chunk, at)),
+                // It stays where it is, for `check` to find and a backup to heal.
+                Err(error @ chunks::Error::Damaged { .. }) => {
+                    self.ingest.note_damage(chunk.id);
+                    log::error!("chunk {} can't be moved: {error}", chunk.hash);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        failpoint::hit("compact-before-sync");
+        self.ingest.packs().sync()?;
+        failpoint::hit("compact-before-commit");
+        let _still = self.ingest.still_places();
+        // An overlay shows a chunk by its place.
+        let shown: HashSet<_> = self.chunks_in_memory().map(|chunk| chunk.id).collect();
+        copies.retain(|(chunk, _)| !shown.contains(&chunk.id));
+        let moved = self.freeing_write(|tx| {
+            let mut moved = 0;
+            for (chunk, to) in &copies {
+                moved += u64::from(tx.relocate_chunk(chunk.id, &chunk.at, to)?);
+            }
+            Ok(moved)
+        })?;
+        failpoint::hit("compact-after-commit");
+        Ok(moved)
+    }
+
+    /// The packs that will not change any more, as they are before the chunks in memory are asked for.
+    fn sealed_packs(&self) -> Result<Vec<PackInfo>> {
+        let mut packs = self.ingest.packs().packs()?;
+        packs.retain(|pack| pack.sealed);
+        self.ingest.await_appends();
+        Ok(packs)
+    }
+
+    /// Bytes of each pack that the chunk table or something in memory names.
+    fn bytes_in_use(&self) -> Result<BTreeMap<PackId, u64>> {
+        let mut used: BTreeMap<PackId, u64> = BTreeMap::new();
+        let mut add = |chunk: &ChunkRef| {
+            *used.entry(chunk.at.pack).or_default() +=
+                RECORD_HEADER_LEN + u64::from(chunk.at.stored_len);
+        };
+        // What is committed meanwhile is in one of them.
+        self.chunks_in_memory().for_each(|chunk| add(&chunk));
+        self.meta.snapshot(|view| {
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                row.chunk.iter().for_each(&mut add);
+                Ok(())
+            })
+        })?;
+        Ok(used)
+    }
+
+    /// The chunks of these packs in the order in which they lie.
+    fn chunks_of(&self, packs: &HashSet<PackId>) -> Result<HashMap<PackId, Vec<ChunkRef>>> {
+        let mut found: HashMap<PackId, Vec<ChunkRef>> = HashMap::new();
+        if packs.is_empty() {
+            return Ok(found);
+        }
+        self.meta.snapshot(|view| {
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                if let Some(chunk) = row.chunk.filter(|chunk| packs.contains(&chunk.at.pack)) {
+                    found.entry(chunk.at.pack).or_default().push(chunk);
+                }
+                Ok(())
+            })
+        })?;
+        found.values_mut().for_each(|chunks| chunks.sort_by_key(|chunk| chunk.at.offset));
+        Ok(found)
+    }
+
+    /// What may be needed and is in no committed row: it, and what overlays show.
+    fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
+        self.ingest.pending().into_iter().chain(self.chunks_in_overlays())
+    }
+}

@@ -1,0 +1,80 @@
+//! Upkeep: the past is thinned out as the contract says, and the room that nothing needs is given back.
+//!
+//! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
+//! are emptied and removed. All of it is done while the drive is in use, in small steps; each can be the last one.
+
+mod collect;
+mod compact;
+mod retention;
+
+use super::Result;
+use super::volume::Volume;
+use crate::model::{ChunkRef, Moment, Timestamp};
+use parking_lot::Mutex;
+use retention::Terms;
+use std::time::Duration;
+
+/// What upkeep remembers between its runs.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// One run at a time, and none beside a check.
+    pub(super) turn: Mutex<()>,
+    /// When the chunks that are condemned now were found.
+    condemned_at: Mutex<Option<Timestamp>>,
+}
+
+/// What one run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpkeepReport {
+    /// Rows of the past that nothing keeps any more.
+    pub rows_dropped: u64,
+    /// Chunks that nothing names any more.
+    pub chunks_removed: u64,
+    /// Chunks that moved to another pack.
+    pub chunks_moved: u64,
+    /// Packs that were removed.
+    pub packs_removed: u64,
+    /// Bytes that came free with them.
+    pub bytes_freed: u64,
+}
+
+impl Volume {
+    /// Carries out what retention says at this moment, then gives room back. Chunks that nothing names stay for `grace` before
+    /// they go: in a later run, unless it is zero. `stop` is asked often; when it says so, the rest waits for the next
+    /// run.
+    pub fn upkeep(&self, grace: Duration, stop: &dyn Fn() -> bool) -> Result<UpkeepReport> {
+        self.check_writable()?;
+        let _turn = self.upkeep.turn.lock();
+        let rows_dropped = self.thin_out(stop)?;
+        let chunks_removed = self.collect(grace, stop)?;
+        let freed = self.compact(stop)?;
+        Ok(UpkeepReport {
+            rows_dropped,
+            chunks_removed,
+            chunks_moved: freed.chunks_moved,
+            packs_removed: freed.packs,
+            bytes_freed: freed.bytes,
+        })
+    }
+
+    fn thin_out(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+        let policy = &self.options.retention;
+        // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
+        let durable = self.meta.last_moment();
+        self.sync_commits()?;
+        let now = self.now();
+        let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
+        let horizon = Moment(now.0.saturating_sub(floor)).min(durable);
+        let terms = Terms { policy, pins: &[], now, horizon };
+        self.apply_retention(&terms, stop)
+    }
+
+    /// The chunks that overlays show: of some of them no row knows yet.
+    fn chunks_in_overlays(&self) -> Vec<ChunkRef> {
+        let nodes = self.nodes.all();
+        nodes
+            .iter()
+            .flat_map(|node| node.lock().overlay.chunks().copied().collect::<Vec<_>>())
+            .collect()
+    }
+}

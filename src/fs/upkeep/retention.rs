@@ -1,0 +1,277 @@
+//! Retention: what the contract (`model::retention`) doesn't keep any more is taken out of the past.
+//!
+//! A name is looked at with everything that it showed: each content that an inode had while the name held it is one
+//! life of its history, and `plan` decides about each. A row of the past goes when it ended before the floor, and no life that
+//! is kept, under whatever name, needs it. So it is the same for a file that is saved in place and for one that is
+//! replaced by each save, and what is kept is whole: the name, the attributes, the extents.
+//!
+//! Rows of the past never change. So each batch of names is decided and carried out in one transaction, between
+//! those of people who work; where a run ends early, the next one begins anew and finds less to do.
+
+use crate::fs::Result;
+use crate::fs::volume::Volume;
+use crate::meta::{ContentState, Holding, Kept, Period, Place, Tx, View};
+use crate::model::{FileKind, Ino, Life, Moment, Policy, Timestamp, plan};
+use crate::sys::failpoint;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Rows that are looked at in one query.
+const ROWS_PER_QUERY: usize = 4096;
+/// Places that are decided in one transaction.
+const PLACES_PER_COMMIT: usize = 64;
+
+/// One of the queries that list places and what they hold, from after a place on.
+type ListHoldings = dyn Fn(&View<'_>, Place, usize) -> crate::meta::Result<Vec<Holding>>;
+
+/// What a policy comes to at one moment.
+pub(super) struct Terms<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) pins: &'a [Moment],
+    pub(super) now: Timestamp,
+    /// What ended after this is kept in any case.
+    pub(super) horizon: Moment,
+}
+
+impl Volume {
+    /// Removes what the terms don't keep; answers how many rows went. `stop` is asked between transactions.
+    pub(super) fn apply_retention(
+        &self,
+        terms: &Terms<'_>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64> {
+        let is_over = |held: &Holding| held.until.is_some_and(|until| until <= terms.horizon);
+        let over = self.decide_each(
+            terms,
+            stop,
+            &|view, after, limit| view.past_holdings(after, limit),
+            &is_over,
+        )?;
+        let changed = self.inodes_with_past(terms.horizon, stop)?;
+        if changed.is_empty() {
+            return Ok(over);
+        }
+        let has_past = |held: &Holding| changed.contains(&held.ino);
+        Ok(over
+            + self.decide_each(
+                terms,
+                stop,
+                &|view, after, limit| view.living_holdings(after, limit),
+                &has_past,
+            )?)
+    }
+
+    /// Decides about every place in which something is `wanted`, of those that `list` tells.
+    fn decide_each(
+        &self,
+        terms: &Terms<'_>,
+        stop: &dyn Fn() -> bool,
+        list: &ListHoldings,
+        wanted: &dyn Fn(&Holding) -> bool,
+    ) -> Result<u64> {
+        let mut dropped = 0;
+        let mut after = Place { parent: Ino(0), slot: i64::MIN };
+        while !stop() {
+            let batch = self.meta.read(|view| list(view, after, ROWS_PER_QUERY))?;
+            let Some(last) = batch.last() else { break };
+            after = last.place;
+            let places: BTreeSet<Place> =
+                batch.iter().filter(|held| wanted(held)).map(|held| held.place).collect();
+            dropped += self.decide_places(terms, stop, &Vec::from_iter(places))?;
+        }
+        Ok(dropped)
+    }
+
+    fn decide_places(
+        &self,
+        terms: &Terms<'_>,
+        stop: &dyn Fn() -> bool,
+        places: &[Place],
+    ) -> Result<u64> {
+        let mut dropped = 0;
+        for batch in places.chunks(PLACES_PER_COMMIT) {
+            if stop() {
+                break;
+            }
+            failpoint::hit("retention-before");
+            dropped += self.freeing_write(|tx| {
+                let mut retention = Retention { tx, terms, plans: HashMap::new(), dropped: 0 };
+                batch.iter().try_for_each(|place| retention.decide(*place))?;
+                Ok(retention.dropped)
+            })?;
+            failpoint::hit("retention-after");
+        }
+        Ok(dropped)
+    }
+
+    /// The inodes with a state that ended before the floor.
+    fn inodes_with_past(&self, horizon: Moment, stop: &dyn Fn() -> bool) -> Result<HashSet<Ino>> {
+        let mut found = HashSet::new();
+        let mut after = Ino(0);
+        while !stop() {
+            let batch =
+                self.meta.read(|view| view.inodes_with_past(horizon, after, ROWS_PER_QUERY))?;
+            let Some(last) = batch.last() else { break };
+            after = *last;
+            found.extend(batch);
+        }
+        Ok(found)
+    }
+}
+
+/// A name in a directory.
+type Name = (Ino, Vec<u8>);
+
+/// One content (or folder, or link) that a name showed, and whether it is kept.
+struct Shown {
+    ino: Ino,
+    life: Life,
+    is_kept: bool,
+}
+
+/// What becomes of everything that one name showed.
+struct NamePlan {
+    periods: Vec<Period>,
+    shown: Vec<Shown>,
+}
+
+impl NamePlan {
+    /// The kept times of an inode under this name.
+    fn kept_of(&self, ino: Ino) -> impl Iterator<Item = Kept> + '_ {
+        self.shown.iter().filter(move |shown| shown.ino == ino && shown.is_kept).map(|shown| Kept {
+            from: shown.life.began,
+            until: shown.life.ended.unwrap_or(Moment(i64::MAX)),
+        })
+    }
+}
+
+/// Deciding, within one transaction.
+struct Retention<'a> {
+    tx: &'a Tx<'a>,
+    terms: &'a Terms<'a>,
+    plans: HashMap<Name, NamePlan>,
+    dropped: u64,
+}
+
+impl Retention<'_> {
+    fn decide(&mut self, place: Place) -> Result<()> {
+        for name in self.tx.names_at_place(place)? {
+            self.decide_name((place.parent, name))?;
+        }
+        Ok(())
+    }
+
+    fn decide_name(&mut self, name: Name) -> Result<()> {
+        let horizon = self.terms.horizon;
+        let is_over = |period: &&Period| period.until.is_some_and(|until| until <= horizon);
+        let plan = self.plan_of(&name)?;
+        let inodes: BTreeSet<Ino> = plan.periods.iter().map(|period| period.ino).collect();
+        let over: Vec<Period> = plan
+            .periods
+            .iter()
+            .filter(is_over)
+            .filter(|period| !is_needed(plan, period))
+            .cloned()
+            .collect();
+        let living = plan.periods.iter().find(|period| period.until.is_none());
+        let living = living.map(|period| period.ino);
+        for ino in inodes {
+            self.decide_inode(ino, living == Some(ino), &name)?;
+        }
+        for period in over {
+            self.dropped += self.tx.drop_period(name.0, &period)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what no name of the inode keeps. `lives_here`: the name that is looked at holds it now.
+    fn decide_inode(&mut self, ino: Ino, lives_here: bool, name: &Name) -> Result<()> {
+        let living = self.tx.inode(ino)?;
+        if let Some(living) = living
+            && !(lives_here && (living.attr.nlink == 1 || living.attr.kind == FileKind::Directory))
+        {
+            // Decided where it lives. Where it has several names that live, all of its past is kept: each of them
+            // shows it.
+            return Ok(());
+        }
+        let ended = self.tx.inode_end(ino)?;
+        let mut kept: Vec<Kept> = self.plan_of(name)?.kept_of(ino).collect();
+        for other in self.tx.lost_names_of(ino)? {
+            if other != *name {
+                kept.extend(self.plan_of(&other)?.kept_of(ino));
+            }
+        }
+        self.dropped += self.tx.drop_past(ino, self.terms.horizon, &kept)?;
+        if ended.is_some_and(|ended| ended <= self.terms.horizon) {
+            self.dropped += self.tx.drop_ended(ino, &kept)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a way to the directory, today or in the past. What was in one that nobody can get to any more
+    /// goes with it.
+    fn is_reachable(&self, dir: Ino) -> Result<bool> {
+        Ok(self.tx.inode(dir)?.is_some() || !self.tx.lost_names_of(dir)?.is_empty())
+    }
+
+    fn plan_of(&mut self, name: &Name) -> Result<&NamePlan> {
+        if !self.plans.contains_key(name) {
+            let plan = self.make_plan(name)?;
+            self.plans.insert(name.clone(), plan);
+        }
+        Ok(&self.plans[name])
+    }
+
+    fn make_plan(&self, name: &Name) -> Result<NamePlan> {
+        let periods = self.tx.name_periods(name.0, &name.1)?;
+        let mut contents: HashMap<Ino, Vec<ContentState>> = HashMap::new();
+        for state in self.tx.content_states_of_name(name.0, &name.1)? {
+            contents.entry(state.inode.attr.ino).or_default().push(state);
+        }
+        let mut shown: Vec<Shown> = Vec::new();
+        for period in &periods {
+            let states = contents.get(&period.ino).map_or(&[][..], Vec::as_slice);
+            match period.kind {
+                FileKind::File => shown.extend(lives_of(period, states)),
+                _ => shown.push(whole_life(period)),
+            }
+        }
+        let Terms { policy, pins, now, .. } = *self.terms;
+        let lives: Vec<Life> = shown.iter().map(|shown| shown.life).collect();
+        let verdicts = plan(&lives, policy, pins, now);
+        let is_reachable = self.is_reachable(name.0)?;
+        for (shown, verdict) in shown.iter_mut().zip(verdicts) {
+            let is_recent = shown.life.ended.is_none_or(|ended| ended > self.terms.horizon);
+            shown.is_kept = is_recent || (is_reachable && verdict.is_kept());
+        }
+        Ok(NamePlan { periods, shown })
+    }
+}
+
+/// Whether a life that is kept falls into the period.
+fn is_needed(plan: &NamePlan, period: &Period) -> bool {
+    let until = period.until.unwrap_or(Moment(i64::MAX));
+    plan.kept_of(period.ino).any(|kept| kept.needs(period.since, until))
+}
+
+/// The contents that a file had while the name held it. Before its first one it was there and empty: that belongs to the
+/// first.
+fn lives_of(period: &Period, states: &[ContentState]) -> Vec<Shown> {
+    let end = period.until.unwrap_or(Moment(i64::MAX));
+    let shown = |(at, state): (usize, &ContentState)| {
+        let began = if at == 0 { period.since } else { state.since.max(period.since) };
+        let ended = state.until.map_or(end, |until| until.min(end));
+        let life = Life {
+            began,
+            ended: (ended < Moment(i64::MAX)).then_some(ended),
+            bytes: state.inode.attr.size,
+        };
+        (began < ended).then_some(Shown { ino: period.ino, life, is_kept: true })
+    };
+    states.iter().enumerate().filter_map(shown).collect()
+}
+
+/// A folder, a link or a device is one thing as long as the name holds it.
+fn whole_life(period: &Period) -> Shown {
+    let life = Life { began: period.since, ended: period.until, bytes: 0 };
+    Shown { ino: period.ino, life, is_kept: true }
+}

@@ -1,0 +1,35 @@
+//! What collection asks and writes: which chunks something names, and where they lie.
+
+use super::{Result, Tx, View};
+use crate::model::{ChunkId, ChunkLocation};
+
+impl View<'_> {
+    /// The chunks that something names, today or in the past; in no order, most of them several times.
+    pub fn each_named_chunk(&self, each: &mut dyn FnMut(ChunkId)) -> Result<()> {
+        for sql in ["SELECT chunk FROM extent", "SELECT chunk FROM extent_past"] {
+            let mut statement = self.db.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                each(ChunkId(row.get(0)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    /// Notes that a chunk's record lies at `to` now, if it lay at `from` until now; whether it did.
+    pub fn relocate_chunk(
+        &self,
+        id: ChunkId,
+        from: &ChunkLocation,
+        to: &ChunkLocation,
+    ) -> Result<bool> {
+        let mut statement = self.db.prepare_cached(
+            "UPDATE chunk SET pack = ?4, offset = ?5, stored_len = ?6 \
+             WHERE id = ?1 AND pack = ?2 AND offset = ?3",
+        )?;
+        let places = (id.0, from.pack.0, from.offset, to.pack.0, to.offset, to.stored_len);
+        Ok(statement.execute(places)? == 1)
+    }
+}
