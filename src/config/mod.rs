@@ -7,6 +7,7 @@
 mod error;
 mod raw;
 mod resolve;
+mod retention;
 mod source;
 mod units;
 
@@ -15,6 +16,7 @@ pub use resolve::{
     Atime, Config, ControlConfig, HistoryConfig, LogConfig, LogLevel, MountConfig, StoreConfig,
     TreeConfig,
 };
+pub use retention::RetentionConfig;
 pub use source::{Origin, SYSTEM_FILE, Sources, VARIABLE_PREFIX};
 pub use units::format_bytes;
 

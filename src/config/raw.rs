@@ -11,6 +11,7 @@ pub(super) struct Raw {
     pub(super) store: Store,
     pub(super) tree: Tree,
     pub(super) history: History,
+    pub(super) retention: Retention,
     pub(super) mount: Mount,
     pub(super) log: Log,
     pub(super) control: Control,
@@ -41,6 +42,15 @@ pub(super) struct Tree {
 pub(super) struct History {
     pub(super) directory: bool,
     pub(super) slot: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    pub(super) floor: Time,
+    pub(super) thinning: Vec<String>,
+    pub(super) interval: Time,
+    pub(super) grace: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +99,18 @@ impl Default for Tree {
 impl Default for History {
     fn default() -> History {
         History { directory: true, slot: Time(Duration::from_secs(10)) }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        let hour = Duration::from_secs(3600);
+        Retention {
+            floor: Time(hour * 24 * 30),
+            thinning: ["all 1d", "hourly 7d", "daily 30d", "weekly"].map(String::from).to_vec(),
+            interval: Time(hour * 6),
+            grace: Time(hour),
+        }
     }
 }
 

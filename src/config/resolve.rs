@@ -1,6 +1,7 @@
 //! From what was written down to what it means. Every rule about a value is here.
 
 use super::raw::{self, Raw};
+use super::retention::{self, RetentionConfig};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub struct Config {
     pub tree: TreeConfig,
     /// Earlier versions.
     pub history: HistoryConfig,
+    /// What of the past is kept.
+    pub retention: RetentionConfig,
     /// The mount.
     pub mount: MountConfig,
     /// The log.
@@ -106,12 +109,12 @@ pub(super) struct Broken {
     pub(super) message: String,
 }
 
-fn broken<T>(key: &'static str, message: impl Into<String>) -> Result<T, Broken> {
+pub(super) fn broken<T>(key: &'static str, message: impl Into<String>) -> Result<T, Broken> {
     Err(Broken { key, message: message.into() })
 }
 
 /// Fails unless `value` lies within `range`, which `words` describe.
-fn within<T: PartialOrd>(
+pub(super) fn within<T: PartialOrd>(
     key: &'static str,
     value: T,
     range: std::ops::RangeInclusive<T>,
@@ -130,6 +133,7 @@ impl Config {
             store: resolve_store(&raw.store)?,
             tree: TreeConfig { stages: resolve_stages(&raw.tree.stages)? },
             history: resolve_history(&raw.history)?,
+            retention: retention::resolve(&raw.retention)?,
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
@@ -255,7 +259,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 13] = [
+        let broken: [(Change, &str); 15] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
@@ -265,6 +269,8 @@ mod tests {
             (|raw| raw.tree.stages.push("a/b".into()), "tree.stages"),
             (|raw| raw.tree.stages.push("final".into()), "tree.stages"),
             (|raw| raw.history.slot = Time(Duration::from_secs(3601)), "history.slot"),
+            (|raw| raw.retention.floor = Time(Duration::MAX), "retention.floor"),
+            (|raw| raw.retention.thinning.push("yearly".into()), "retention.thinning"),
             (|raw| raw.mount.atime = "strict".into(), "mount.atime"),
             (|raw| raw.mount.threads = 65, "mount.threads"),
             (|raw| raw.log.level = "loud".into(), "log.level"),

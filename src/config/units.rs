@@ -32,6 +32,11 @@ fn format(value: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", value / factor)
 }
 
+/// A length of time, written like `5s`.
+pub(super) fn parse_time(text: &str) -> Option<Duration> {
+    parse(text, &TIMES).map(Duration::from_millis)
+}
+
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Size, D::Error> {
         let text = String::deserialize(input)?;
@@ -50,8 +55,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Time, D::Error> {
         let text = String::deserialize(input)?;
         let wrong = || format!("{text:?} is not a time; write a number and a unit, like \"5s\"");
-        let millis = parse(&text, &TIMES).ok_or_else(|| de::Error::custom(wrong()))?;
-        Ok(Time(Duration::from_millis(millis)))
+        parse_time(&text).map(Time).ok_or_else(|| de::Error::custom(wrong()))
     }
 }
 

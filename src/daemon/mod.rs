@@ -11,6 +11,7 @@ mod serve;
 mod status;
 mod store;
 mod umount;
+mod upkeep;
 
 use crate::cli::{
     Cli, Command, ConfigCommand, Exit, Failure, HelperArgs, completions, manual, say, warn,

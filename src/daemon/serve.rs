@@ -3,6 +3,7 @@
 use super::events::{self, Event};
 use super::logger::{self, LogFile};
 use super::plan::Plan;
+use super::upkeep::Upkeep;
 use super::{busy, failed, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
@@ -83,6 +84,7 @@ struct Drive {
     control: Option<Server>,
     /// The check that is running, or the last one.
     check: Arc<CheckProgress>,
+    upkeep: Option<Upkeep>,
 }
 
 impl Drive {
@@ -118,7 +120,11 @@ impl Drive {
             events,
         };
         let control = start_control(&store, &config, desk);
-        Ok(Drive { store, mountpoint, config, log, volume, mounted, control, check })
+        let upkeep = match flags.read_only {
+            true => None,
+            false => Upkeep::start(&volume, &config.retention),
+        };
+        Ok(Drive { store, mountpoint, config, log, volume, mounted, control, check, upkeep })
     }
 
     /// Returns once the drive is out of the tree and nobody uses it, or the patience with those who
@@ -185,7 +191,7 @@ impl Drive {
     fn close(self) -> Result<(), Failure> {
         // A check holds a snapshot, which closing the metadata would wait for.
         self.check.stop();
-        drop(self.control);
+        drop((self.control, self.upkeep));
         match self.volume.close() {
             Ok(()) => {
                 log::info!("everything is in {}", self.store.display());

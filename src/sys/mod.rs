@@ -12,7 +12,7 @@ mod process;
 mod publish;
 mod vectored;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, seconds_since_boot};
 pub use disk::{
     DiskSpace, disk_space, expect_random_reads, forget_cached, is_no_space, preallocate,
     read_ahead, start_writeback,
