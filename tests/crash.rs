@@ -77,7 +77,7 @@ fn dies_at(name: &str, hit: u64, rng: &mut Rng) -> bool {
     load_for(&mut earlier, Duration::from_millis(300));
     drive.kill();
 
-    let options = Options { failpoint: Some(format!("{name}:{hit}")), ..Options::default() };
+    let options = Options { failpoint: Some(format!("{name}:{hit}")), ..Options::tidying() };
     let mut drive = Drive::spawn(&store, &mountpoint, &options);
     let mut writers = Vec::new();
     if drive.wait_until_mounted().is_ok() {
@@ -164,7 +164,7 @@ fn kill_under_load(drive: Drive, writers: &mut [Writer], alive: Duration) -> Dri
         killing.store(true, Ordering::SeqCst);
         drive.kill();
     });
-    Drive::start(&store, &mountpoint)
+    Drive::start_with(&store, &mountpoint, &Options::tidying()).unwrap()
 }
 
 /// Kills a recovering daemon a few times before it is let through.

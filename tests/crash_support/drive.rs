@@ -35,6 +35,22 @@ pub(crate) struct Options {
     pub(crate) wrapper: Vec<String>,
     /// More arguments after `mount STORE MOUNTPOINT --foreground`.
     pub(crate) args: Vec<String>,
+    /// Settings, as environment variables.
+    pub(crate) settings: Vec<(&'static str, &'static str)>,
+}
+
+impl Options {
+    /// Nothing of the past is kept, and what nothing needs is removed at once, again and again.
+    pub(crate) fn tidying() -> Options {
+        let settings = vec![
+            ("VERSO_RETENTION__FLOOR", "0s"),
+            ("VERSO_RETENTION__THINNING", "[]"),
+            ("VERSO_RETENTION__GRACE", "0s"),
+            ("VERSO_RETENTION__INTERVAL", "300ms"),
+            ("VERSO_STORE__PACK_BYTES_TARGET", "1MiB"),
+        ];
+        Options { settings, ..Options::default() }
+    }
 }
 
 impl Drive {
@@ -77,6 +93,7 @@ impl Drive {
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = wrapped(&options.wrapper);
         command.arg("mount").arg(store).arg(mountpoint).arg("--foreground").args(&options.args);
+        command.envs(options.settings.iter().copied());
         if let Some(failpoint) = &options.failpoint {
             command.env("VERSO_FAILPOINT", failpoint);
         }
