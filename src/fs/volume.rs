@@ -22,8 +22,8 @@ use std::sync::{Arc, OnceLock};
 /// A store that is open as a filesystem. Everything that an adapter (FUSE, a test, later HTTP) does
 /// goes through here.
 ///
-/// Order of locks: `tree`, then a node's state (two nodes: never at the same time), then the metadata's
-/// writer. A lock is never taken while one further down is held. The node and handle tables and
+/// Order of locks: `tree`, then `Ingest::places`, then a node's state (two nodes: never at the same time), then the
+/// metadata's writer. A lock is never taken while one further down is held. The node and handle tables and
 /// `Ingest::pending` are leaves: taken under any other, with nothing taken under them. The turn to seal a
 /// node ([`Sealing`](super::node::Sealing)) is waited for with `tree` held, so whoever has it never takes that.
 pub struct Volume {
