@@ -1,8 +1,10 @@
 //! The arguments of each command, as clap reads them.
 
 use super::exit;
+use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +74,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  verso check ~/verso-store\n  \
         verso check ~/Verso --read-data\n  verso check ~/verso-store --repair")]
     Check(CheckArgs),
+    /// Remove now what retention doesn't keep any more, and give its room back
+    ///
+    /// The daemon does this by itself from time to time. What lives, and what is younger than the floor, is never touched.
+    #[command(after_help = "Examples:\n  verso tidy ~/Verso\n  \
+        verso tidy ~/verso-store --floor 7d --yes")]
+    Tidy(TidyArgs),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),
@@ -140,6 +148,26 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `verso tidy`
+#[derive(Args, Debug)]
+pub struct TidyArgs {
+    /// The store, or anything on its mounted drive
+    pub store: PathBuf,
+    /// For this once, promise only this age (7d, 12h) instead of the floor in the settings; needs --yes
+    #[arg(long, value_name = "AGE", value_parser = age, requires = "yes")]
+    pub floor: Option<Duration>,
+    /// What is older than the floor given may go for good
+    #[arg(long)]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn age(text: &str) -> Result<Duration, &'static str> {
+    parse_time(text).ok_or("write a number and a unit, like 7d or 12h")
 }
 
 /// `verso umount`

@@ -8,11 +8,15 @@ mod manual;
 mod options;
 mod output;
 mod status;
+mod tidy;
 
-pub use args::{CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, UmountArgs};
+pub use args::{
+    CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, TidyArgs, UmountArgs,
+};
 pub use check::show_check;
 pub use exit::{Exit, Failure};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, warn};
 pub use status::{show_json, show_status};
+pub use tidy::show_tidied;

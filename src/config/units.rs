@@ -33,7 +33,7 @@ fn format(value: u64, units: &[(&str, u64)]) -> String {
 }
 
 /// A length of time, written like `5s`.
-pub(super) fn parse_time(text: &str) -> Option<Duration> {
+pub fn parse_time(text: &str) -> Option<Duration> {
     parse(text, &TIMES).map(Duration::from_millis)
 }
 

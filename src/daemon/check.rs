@@ -1,17 +1,14 @@
 //! `verso check`: by the daemon, or under the store's own lock when there is none.
 
 use super::status::store_of;
+use super::waited::waited;
 use super::{failed, read_settings, store};
-use crate::cli::{CheckArgs, Exit, Failure, MountFlags, Waiting, show_check, show_json};
+use crate::cli::{CheckArgs, Exit, Failure, MountFlags, show_check, show_json};
 use crate::fs::{CheckOptions, CheckProgress, CheckReport};
 use crate::http::Client;
 use crate::sys;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::Duration;
-
-/// How often the progress is shown.
-const TICK: Duration = Duration::from_millis(100);
 
 /// `verso check`
 pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failure> {
@@ -21,7 +18,7 @@ pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failu
         |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot check", &store, error);
     let connected = Client::connect(&store).map_err(|error| cannot(&error))?;
     let report = match connected {
-        Some(daemon) => waited(&store, None, || ask(daemon, options, &cannot))?,
+        Some(daemon) => waited(doing(&store), || None, || ask(daemon, options, &cannot))?,
         None => check_offline(&store, config, options)?,
     };
     let report: CheckReport = serde_json::from_value(report).map_err(|error| cannot(&error))?;
@@ -33,6 +30,10 @@ pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failu
         false => show_check(&report),
     }
     verdict(&report, args)
+}
+
+fn doing(store: &Path) -> String {
+    format!("checking {}", store.display())
 }
 
 fn verdict(report: &CheckReport, args: &CheckArgs) -> Result<(), Failure> {
@@ -69,35 +70,15 @@ fn check_offline(
     let volume = store::open(store, &config, &flags)?;
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot check", store, error);
     let progress = CheckProgress::default();
-    let report = waited(store, Some(&progress), || {
+    let far = || {
+        let (done, total) = progress.chunks();
+        (total > 0).then(|| format!("reading chunks, {done} of {total}"))
+    };
+    let report = waited(doing(store), far, || {
         volume.check(options, &progress).map_err(|error| cannot(&error))
     });
     let closed = volume.close().map_err(|error| cannot(&error));
     let report = report?;
     closed?;
     serde_json::to_value(report).map_err(|error| cannot(&error))
-}
-
-/// Does `work` on another thread, and shows meanwhile that it goes on.
-fn waited<T: Send>(
-    store: &Path,
-    progress: Option<&CheckProgress>,
-    work: impl FnOnce() -> Result<T, Failure> + Send,
-) -> Result<T, Failure> {
-    let mut waiting = Waiting::new(format!("checking {}", store.display()));
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(work);
-        while !worker.is_finished() {
-            std::thread::sleep(TICK);
-            if let Some((done, total)) = progress.map(CheckProgress::chunks)
-                && total > 0
-            {
-                waiting.set_message(format!("reading chunks, {done} of {total}"));
-            }
-            waiting.tick();
-        }
-        worker.join().unwrap_or_else(|_| {
-            Err(Failure::new(Exit::Failure, "the check panicked; please report it"))
-        })
-    })
 }

@@ -10,8 +10,10 @@ mod plan;
 mod serve;
 mod status;
 mod store;
+mod tidy;
 mod umount;
 mod upkeep;
+mod waited;
 
 use crate::cli::{
     Cli, Command, ConfigCommand, Exit, Failure, HelperArgs, completions, manual, say, warn,
@@ -48,6 +50,7 @@ fn run() -> Result<(), Failure> {
             status::status(path.as_deref(), cli.config.as_deref(), json)
         }
         Command::Check(args) => check::check(&args, cli.config.as_deref()),
+        Command::Tidy(args) => tidy::tidy(&args, cli.config.as_deref()),
         Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
         Command::Completions { shell } => completions(shell),

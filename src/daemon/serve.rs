@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,7 @@ struct Drive {
     /// The check that is running, or the last one.
     check: Arc<CheckProgress>,
     upkeep: Option<Upkeep>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Drive {
@@ -111,12 +113,14 @@ impl Drive {
         let mounted = fuse::mount(Arc::clone(&volume), &mountpoint, &options)
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
         let check = Arc::new(CheckProgress::default());
+        let stopping = Arc::new(AtomicBool::new(false));
         let desk = Desk {
             check: Arc::clone(&check),
             checking: Mutex::new(()),
             volume: Arc::clone(&volume),
             mountpoint: mountpoint.clone(),
             read_only: flags.read_only,
+            stopping: Arc::clone(&stopping),
             events,
         };
         let control = start_control(&store, &config, desk);
@@ -124,7 +128,18 @@ impl Drive {
             true => None,
             false => Upkeep::start(&volume, &config.retention),
         };
-        Ok(Drive { store, mountpoint, config, log, volume, mounted, control, check, upkeep })
+        Ok(Drive {
+            store,
+            mountpoint,
+            config,
+            log,
+            volume,
+            mounted,
+            control,
+            check,
+            upkeep,
+            stopping,
+        })
     }
 
     /// Returns once the drive is out of the tree and nobody uses it, or the patience with those who
@@ -191,6 +206,7 @@ impl Drive {
     fn close(self) -> Result<(), Failure> {
         // A check holds a snapshot, which closing the metadata would wait for.
         self.check.stop();
+        self.stopping.store(true, Ordering::Relaxed);
         drop((self.control, self.upkeep));
         match self.volume.close() {
             Ok(()) => {
@@ -265,6 +281,8 @@ struct Desk {
     volume: Arc<Volume>,
     mountpoint: PathBuf,
     read_only: bool,
+    /// What takes long is to end.
+    stopping: Arc<AtomicBool>,
     events: Sender<Event>,
 }
 
@@ -293,6 +311,14 @@ impl Control for Desk {
             return Err(Refusal::Busy("another check is running".to_owned()));
         };
         let report = self.volume.check(options, &self.check).map_err(|error| failed(&error))?;
+        serde_json::to_value(report).map_err(|error| failed(&error))
+    }
+
+    fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
+        let failed = |error: &dyn std::fmt::Display| Refusal::Failed(error.to_string());
+        let is_stopping = || self.stopping.load(Ordering::Relaxed);
+        let report = self.volume.upkeep(floor, Duration::ZERO, &is_stopping);
+        let report = report.map_err(|error| failed(&error))?;
         serde_json::to_value(report).map_err(|error| failed(&error))
     }
 

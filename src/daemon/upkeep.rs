@@ -103,7 +103,7 @@ fn work(volume: &Volume, shared: &Shared, interval: Duration, grace: Duration) {
 
 fn run_once(volume: &Volume, shared: &Shared, grace: Duration) {
     let begun = Instant::now();
-    match volume.upkeep(grace, &|| shared.is_stopped()) {
+    match volume.upkeep(None, grace, &|| shared.is_stopped()) {
         Ok(report) if report == Default::default() => {}
         Ok(report) => log::info!(
             "upkeep: {} rows of history over, {} chunks removed, {} moved, {} packs and {} bytes \

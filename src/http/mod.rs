@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | 200 and the daemon's and the store's state |
 //! | `POST /v1/sync` | 204 once everything acknowledged is on disk |
 //! | `POST /v1/check` `{"read_data": bool, "repair": bool}` | 200 and the report; 409 while another runs |
+//! | `POST /v1/tidy` `{"floor_ms": number or null}` | 200 and what came free |
 //! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
 //!
 //! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
@@ -19,6 +20,7 @@ pub use client::{Client, Response};
 pub use server::{Server, ServerOptions};
 
 use crate::fs::CheckOptions;
+use std::time::Duration;
 
 /// What can be asked of a running daemon. Calls may take long and run on threads of their own.
 pub trait Control: Send + Sync + 'static {
@@ -28,6 +30,8 @@ pub trait Control: Send + Sync + 'static {
     fn sync(&self) -> Result<(), Refusal>;
     /// Checks the store, and repairs it if asked to.
     fn check(&self, options: CheckOptions) -> Result<serde_json::Value, Refusal>;
+    /// Carries out retention and gives room back, at once; `floor` takes the place of the setting.
+    fn tidy(&self, floor: Option<Duration>) -> Result<serde_json::Value, Refusal>;
     /// Takes the drive out of the tree; the daemon then ends by itself.
     fn unmount(&self, lazy: bool) -> Result<(), Refusal>;
 }

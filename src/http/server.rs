@@ -123,6 +123,7 @@ fn router(options: ServerOptions, control: Arc<dyn Control>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/sync", post(sync))
         .route("/v1/check", post(check))
+        .route("/v1/tidy", post(tidy))
         .route("/v1/unmount", post(unmount))
         .with_state(control)
         .layer(from_fn_with_state(options, only_permitted))
@@ -167,6 +168,21 @@ struct Check {
 async fn check(State(control): State<Arc<dyn Control>>, Json(request): Json<Check>) -> Response {
     let Check { read_data, repair } = request;
     match work(move || control.check(CheckOptions { read_data, repair })).await {
+        Ok(report) => Json(report).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tidy {
+    #[serde(default)]
+    floor_ms: Option<u64>,
+}
+
+async fn tidy(State(control): State<Arc<dyn Control>>, Json(request): Json<Tidy>) -> Response {
+    let floor = request.floor_ms.map(Duration::from_millis);
+    match work(move || control.tidy(floor)).await {
         Ok(report) => Json(report).into_response(),
         Err(refusal) => refused(&refusal),
     }
@@ -231,6 +247,9 @@ mod tests {
         fn check(&self, options: CheckOptions) -> Result<Value, Refusal> {
             Ok(json!({ "read_data": options.read_data, "repair": options.repair }))
         }
+        fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
+            Ok(json!({ "floor": floor.map(|floor| floor.as_secs()) }))
+        }
         fn unmount(&self, lazy: bool) -> Result<(), Refusal> {
             if lazy { Ok(()) } else { Err(Refusal::Busy("in use".to_owned())) }
         }
@@ -252,6 +271,8 @@ mod tests {
         assert_eq!(client(store.path()).post("/v1/sync", &json!({})).unwrap().status, 500);
         let busy = client(store.path()).post("/v1/unmount", &json!({ "lazy": false })).unwrap();
         assert_eq!((busy.status, busy.success().unwrap_err().as_str()), (409, "in use"));
+        let tidy = client(store.path()).post("/v1/tidy", &json!({ "floor_ms": 5000 })).unwrap();
+        assert_eq!(tidy.body, json!({ "floor": 5 }));
         let lazy = client(store.path()).post("/v1/unmount", &json!({ "lazy": true })).unwrap();
         assert_eq!(lazy.status, 204);
         assert_eq!(client(store.path()).get("/v1/status").unwrap().body["health"], "good");

@@ -284,3 +284,35 @@ fn a_line_of_fstab_mounts() {
         Command::new(&helper).args([&bench.store, &bench.drive]).args(["-o", "compress"]).output();
     assert_eq!(unknown.unwrap().status.code(), Some(2));
 }
+
+/// Of what was deleted nothing is kept that is older than the floor, which is as long as one says.
+#[test]
+fn what_was_deleted_comes_free_when_the_floor_is_shortened() {
+    let bench = Bench::new();
+    fs::create_dir(&bench.store).unwrap();
+    let settings = "[store]\npack_bytes_target = \"1MiB\"\n[retention]\nthinning = []\n";
+    fs::write(bench.path("verso.toml"), settings).unwrap();
+    bench.verso("--config verso.toml mount STORE DRIVE").ok();
+    let noise = |len| Command::new("head").args(["-c", len, "/dev/urandom"]).output().unwrap();
+    let keep = noise("1000000").stdout;
+    for name in ["gone", "gone too"] {
+        fs::write(bench.drive.join(name), noise("5000000").stdout).unwrap();
+    }
+    fs::write(bench.drive.join("keep"), &keep).unwrap();
+    fs::remove_file(bench.drive.join("gone")).unwrap();
+    let nothing = bench.verso("tidy DRIVE").ok().out;
+    assert!(nothing.starts_with("nothing to remove"), "{nothing}");
+    bench.verso("tidy DRIVE --floor 0s").fails(2, &["--yes"]);
+    bench.verso("tidy DRIVE --floor soon --yes").fails(2, &["7d"]);
+    let report = bench.verso("tidy DRIVE --floor 0s --yes --json").ok().out;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert!(report["bytes_freed"].as_u64().unwrap() > 3_000_000, "{report}");
+    // And where no daemon runs.
+    fs::remove_file(bench.drive.join("gone too")).unwrap();
+    bench.verso("umount DRIVE").ok();
+    let said = bench.verso("--config verso.toml tidy STORE --floor 0s --yes").ok().out;
+    assert!(said.contains("came free"), "{said}");
+    bench.verso("check STORE --read-data").ok();
+    bench.verso("mount STORE DRIVE").ok();
+    assert!(fs::read(bench.drive.join("keep")).unwrap() == keep);
+}

@@ -22,7 +22,7 @@ fn drive_with(floor: Duration, thinning: Vec<Step>) -> Drive {
 
 impl Drive {
     fn tidy(&self) -> UpkeepReport {
-        let report = self.volume.upkeep(Duration::ZERO, &|| false).unwrap();
+        let report = self.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
         let options = CheckOptions { read_data: true, repair: false };
         let checked = self.volume.check(options, &CheckProgress::default()).unwrap();
         assert!(checked.is_clean(), "{checked:?}");
@@ -214,7 +214,7 @@ fn what_comes_into_use_again_is_spared() {
     drive.clock.advance(DAY);
     // Condemned, and waiting.
     let grace = DAY * 2;
-    assert_eq!(drive.volume.upkeep(grace, &|| false).unwrap().chunks_removed, 0);
+    assert_eq!(drive.volume.upkeep(None, grace, &|| false).unwrap().chunks_removed, 0);
     let copied = drive.volume.copy_range(from, 0, to, 0, 700_000).unwrap();
     assert_eq!(copied, 700_000);
     drive.volume.release(from).unwrap();
@@ -223,7 +223,7 @@ fn what_comes_into_use_again_is_spared() {
     drive.volume.seal_all(&drive.volume.nodes.all()[0]).unwrap();
     drive.volume.seal_all(&drive.volume.nodes.all()[1]).unwrap();
     drive.clock.advance(DAY * 3);
-    let report = drive.volume.upkeep(grace, &|| false).unwrap();
+    let report = drive.volume.upkeep(None, grace, &|| false).unwrap();
     assert!(report.chunks_removed > 3, "{report:?}");
     for handle in [again, to] {
         drive.volume.flush(handle).unwrap();
@@ -263,7 +263,7 @@ fn nobody_loses_a_chunk_to_upkeep() {
         let tidier = scope.spawn(|| {
             let mut total = UpkeepReport::default();
             while !over.load(Ordering::SeqCst) {
-                let report = drive.volume.upkeep(Duration::ZERO, &|| false).unwrap();
+                let report = drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
                 total.chunks_removed += report.chunks_removed;
                 total.chunks_moved += report.chunks_moved;
                 total.packs_removed += report.packs_removed;

@@ -9,9 +9,10 @@ mod retention;
 
 use super::Result;
 use super::volume::Volume;
-use crate::model::{ChunkRef, Moment, Timestamp};
+use crate::model::{ChunkRef, Moment, Policy, Timestamp};
 use parking_lot::Mutex;
 use retention::Terms;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What upkeep remembers between its runs.
@@ -24,7 +25,7 @@ pub(super) struct Upkeep {
 }
 
 /// What one run came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpkeepReport {
     /// Rows of the past that nothing keeps any more.
     pub rows_dropped: u64,
@@ -40,12 +41,19 @@ pub struct UpkeepReport {
 
 impl Volume {
     /// Carries out what retention says at this moment, then gives room back. Chunks that nothing names stay for `grace` before
-    /// they go: in a later run, unless it is zero. `stop` is asked often; when it says so, the rest waits for the next
-    /// run.
-    pub fn upkeep(&self, grace: Duration, stop: &dyn Fn() -> bool) -> Result<UpkeepReport> {
+    /// they go: in a later run, unless it is zero. `floor` takes the place of the policy's own for this run. `stop` is asked
+    /// often; when it says so, the rest waits for the next run.
+    pub fn upkeep(
+        &self,
+        floor: Option<Duration>,
+        grace: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<UpkeepReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
-        let rows_dropped = self.thin_out(stop)?;
+        let mut policy = self.options.retention.clone();
+        policy.floor = floor.unwrap_or(policy.floor);
+        let rows_dropped = self.thin_out(&policy, stop)?;
         let chunks_removed = self.collect(grace, stop)?;
         let freed = self.compact(stop)?;
         Ok(UpkeepReport {
@@ -57,8 +65,7 @@ impl Volume {
         })
     }
 
-    fn thin_out(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
-        let policy = &self.options.retention;
+    fn thin_out(&self, policy: &Policy, stop: &dyn Fn() -> bool) -> Result<u64> {
         // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
         let durable = self.meta.last_moment();
         self.sync_commits()?;

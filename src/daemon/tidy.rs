@@ -1,0 +1,58 @@
+//! `verso tidy`: by the daemon, or under the store's own lock when there is none.
+
+use super::status::store_of;
+use super::waited::waited;
+use super::{failed, read_settings, store};
+use crate::cli::{Exit, Failure, MountFlags, TidyArgs, show_json, show_tidied};
+use crate::fs::UpkeepReport;
+use crate::http::Client;
+use crate::sys;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// `verso tidy`
+pub(super) fn tidy(args: &TidyArgs, config: Option<&Path>) -> Result<(), Failure> {
+    let store = store_of(&args.store)?;
+    let cannot =
+        |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot tidy", &store, error);
+    let daemon = Client::connect(&store).map_err(|error| cannot(&error))?;
+    let report = waited(
+        format!("tidying {}", store.display()),
+        || None,
+        || match daemon {
+            Some(daemon) => ask(daemon, args.floor).map_err(|error| cannot(&error)),
+            None => tidy_offline(&store, config, args.floor),
+        },
+    )?;
+    match args.json {
+        true => show_json(&report).map_err(|error| cannot(&error)),
+        false => {
+            let report: UpkeepReport =
+                serde_json::from_value(report).map_err(|error| cannot(&error))?;
+            show_tidied(&report);
+            Ok(())
+        }
+    }
+}
+
+fn ask(daemon: Client, floor: Option<Duration>) -> Result<Value, String> {
+    let body = json!({ "floor_ms": floor.map(|floor| floor.as_millis() as u64) });
+    daemon.post("/v1/tidy", &body).map_err(|error| error.to_string())?.success()
+}
+
+fn tidy_offline(
+    store: &Path,
+    config: Option<&Path>,
+    floor: Option<Duration>,
+) -> Result<Value, Failure> {
+    sys::make_private_files();
+    let config = read_settings(config, Some(store))?.config()?;
+    let volume = store::open(store, &config, &MountFlags::default())?;
+    let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot tidy", store, error);
+    let report = volume.upkeep(floor, Duration::ZERO, &|| false).map_err(|error| cannot(&error));
+    let closed = volume.close().map_err(|error| cannot(&error));
+    let report = report?;
+    closed?;
+    serde_json::to_value(report).map_err(|error| cannot(&error))
+}
