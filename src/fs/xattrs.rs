@@ -1,6 +1,6 @@
 //! Extended attributes.
 
-use super::history::is_view;
+use super::history::{is_view, told_name};
 use super::node::same_slot;
 use super::types::{Caller, XattrMode};
 use super::volume::Volume;
@@ -20,6 +20,9 @@ impl Volume {
     pub fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         if is_view(ino) {
             return self.view_xattr(ino, name);
+        }
+        if let Some(told) = told_name(name) {
+            return self.get_told(ino, told);
         }
         self.meta.read(|view| view.xattr(ino, name))?.ok_or(Error::NoAttribute)
     }
@@ -45,6 +48,9 @@ impl Volume {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::AttributeTooLarge);
         }
+        if let Some(told) = told_name(name) {
+            return self.set_told(ino, told, value, mode);
+        }
         self.space.reserve(value.len() as u64)?;
         self.change_attributes(ino, |tx, inode| {
             let exists = tx.xattr(ino, name)?.is_some();
@@ -64,6 +70,9 @@ impl Volume {
     /// Removes an attribute.
     pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         check_name(name)?;
+        if let Some(told) = told_name(name) {
+            return self.remove_told(ino, told);
+        }
         self.change_attributes(ino, |tx, _| match tx.remove_xattr(ino, name)? {
             true => Ok(()),
             false => Err(Error::NoAttribute),

@@ -86,7 +86,7 @@ pub struct CounterRow {
 /// The tables of the past.
 const PAST_TABLES: [&str; 4] = ["dentry_past", "inode_past", "extent_past", "xattr_past"];
 /// Every table with moments, and the column that is the latest of a row.
-const MOMENTS: [(&str, &str); 8] = [
+const MOMENTS: [(&str, &str); 9] = [
     ("dentry", "since"),
     ("inode", "max(since, content_since)"),
     ("extent", "since"),
@@ -95,6 +95,7 @@ const MOMENTS: [(&str, &str); 8] = [
     ("inode_past", "until"),
     ("extent_past", "until"),
     ("xattr_past", "until"),
+    ("pin", "since"),
 ];
 
 fn name_from_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {

@@ -2,7 +2,8 @@
 //! the log reached the disk and chunks that it names did not.
 //!
 //! Every change is in the tables with its moment, so going back is: drop what began later, reopen
-//! what ended later. What is written in place (times and link counts) is put right afterwards.
+//! what ended later. What is written in place (times and link counts) is put right afterwards. A pin that was
+//! removed later stays removed.
 
 use super::{Result, Tx};
 use crate::model::{ChunkId, Moment};
@@ -51,6 +52,7 @@ impl Tx<'_> {
                 self.db.execute(&sql, [to.0])?;
             }
         }
+        self.db.execute("DELETE FROM pin WHERE since > ?", [to.0])?;
         // A first content is written over the empty file without a trace: take it off again. The
         // empty file was as old as its row.
         self.db.execute(

@@ -4,9 +4,9 @@ use super::{Error, Result};
 use rusqlite::Connection;
 
 /// The format that this program writes, in SQLite's `user_version`.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
-/// Format 2. Times are nanoseconds since 1970; modes carry type and permission bits.
+/// Format 3. Times are nanoseconds since 1970; modes carry type and permission bits.
 const TABLES: &str = "
 -- One row: what must not be handed out twice, and how the last run ended.
 CREATE TABLE counter(
@@ -100,10 +100,22 @@ CREATE TABLE xattr_past(
 ) WITHOUT ROWID;
 ";
 
+/// What came with format 3. A pin that is removed leaves no trace.
+const PIN: &str = "
+CREATE TABLE pin(
+    dir    INTEGER NOT NULL,   -- the directory
+    name   BLOB NOT NULL,      -- what the moment is called there
+    moment INTEGER NOT NULL,   -- the moment that is kept; not later than since
+    since  INTEGER NOT NULL,   -- when it was made
+    PRIMARY KEY (dir, name)
+);
+";
+
 /// Creates the tables in an empty database.
 pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute_batch(TABLES)?;
+    db.execute_batch(PIN)?;
     db.execute("INSERT INTO counter VALUES (1, 0, 1, 0, 0, 1, ?)", [&slot_key[..]])?;
     db.pragma_update(None, "user_version", FORMAT)?;
     db.execute_batch("COMMIT")?;
@@ -123,7 +135,16 @@ fn migrate_from_1(db: &Connection) -> Result<()> {
         }
         db.execute_batch(&format!("UPDATE {table} SET author = uid"))?;
     }
-    db.pragma_update(None, "user_version", FORMAT)?;
+    db.pragma_update(None, "user_version", 2)?;
+    db.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Format 2 had no pins.
+fn migrate_from_2(db: &Connection) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    db.execute_batch(PIN)?;
+    db.pragma_update(None, "user_version", 3)?;
     db.execute_batch("COMMIT")?;
     Ok(())
 }
@@ -134,7 +155,8 @@ pub(super) fn verify(db: &Connection) -> Result<()> {
     match u32::try_from(found) {
         Ok(FORMAT) => Ok(()),
         Ok(0) => Err(Error::Damaged("it holds no tables".into())),
-        Ok(1) => migrate_from_1(db),
+        Ok(1) => migrate_from_1(db).and_then(|()| migrate_from_2(db)),
+        Ok(2) => migrate_from_2(db),
         Ok(newer) => Err(Error::Newer { found: newer, known: FORMAT }),
         Err(_) => Err(Error::Damaged(format!("there is no format {found}"))),
     }
@@ -159,6 +181,7 @@ mod tests {
         }
         let row = "(5, 10, 10, 33188, 1, 1000, 1000, 0, 3, 3, 1, 2, 3, 4, 1)";
         old.execute_batch(&format!("INSERT INTO inode VALUES {row}")).unwrap();
+        old.execute_batch("DROP TABLE pin").unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         old.close().unwrap();
 
@@ -170,5 +193,22 @@ mod tests {
         drop(meta);
         let ended = Meta::open(&path).unwrap().read(|view| view.ended_inode(Ino(5))).unwrap();
         assert_eq!(ended.unwrap().saved.number, 1);
+    }
+
+    #[test]
+    fn format_2_is_brought_up_to_date() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("meta.db");
+        Meta::create(&path, &[7; 16]).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch("DROP TABLE pin").unwrap();
+        old.pragma_update(None, "user_version", 2).unwrap();
+        old.close().unwrap();
+
+        let meta = Meta::open(&path).unwrap();
+        meta.write(Timestamp(20), |tx| tx.add_pin(Ino(1), b"kept", tx.moment)).unwrap();
+        drop(meta);
+        let pins = Meta::open(&path).unwrap().read(|view| view.pins()).unwrap();
+        assert_eq!((pins.len(), &pins[0].name[..]), (1, &b"kept"[..]));
     }
 }

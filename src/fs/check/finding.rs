@@ -63,6 +63,8 @@ pub enum Problem {
     Counter { counter: String, is: i64, should: i64 },
     /// Rows of the past that end before they begin.
     Backward { table: String, rows: u64 },
+    /// A moment is kept of a directory that never was.
+    PinOfNobody { directory: u64, name: String },
 }
 
 impl Problem {
@@ -98,7 +100,8 @@ impl Problem {
             | P::ChunkShort { .. }
             | P::ChunkRow { .. }
             | P::Pack { .. }
-            | P::Backward { .. } => return None,
+            | P::Backward { .. }
+            | P::PinOfNobody { .. } => return None,
         })
     }
 }
@@ -150,6 +153,9 @@ impl fmt::Display for Problem {
             }
             P::Backward { table, rows } => {
                 write!(f, "{rows} rows of {table} end before they begin")
+            }
+            P::PinOfNobody { directory, name } => {
+                write!(f, "the pin {name:?} is of directory {directory}, which never was")
             }
         }
     }

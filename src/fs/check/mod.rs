@@ -186,6 +186,10 @@ impl Check<'_> {
         for (table, rows) in view.backward_rows()? {
             self.found(Problem::Backward { table: table.into(), rows });
         }
+        for pin in view.pins_of_nobody()? {
+            let name = String::from_utf8_lossy(&pin.name).into_owned();
+            self.found(Problem::PinOfNobody { directory: pin.dir.0, name });
+        }
         Ok(())
     }
 

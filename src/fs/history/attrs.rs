@@ -36,7 +36,8 @@ impl Volume {
             What::Versions { dir }
             | What::Name { dir, .. }
             | What::At { dir, .. }
-            | What::Deleted { dir } => listing_attr(self.inode(*dir)?.attr),
+            | What::Deleted { dir }
+            | What::Pins { dir } => listing_attr(self.inode(*dir)?.attr),
             What::Past(past) => self.past_attr(past)?.0,
         };
         Ok(Attr { ino: node.ino, ..attr })
@@ -69,7 +70,8 @@ impl Volume {
             What::Versions { dir }
             | What::Name { dir, .. }
             | What::At { dir, .. }
-            | What::Deleted { dir } => {
+            | What::Deleted { dir }
+            | What::Pins { dir } => {
                 let found = self.meta.read(|view| view.xattr(*dir, ACL_ACCESS))?;
                 return found.filter(|_| name == ACL_ACCESS).ok_or(Error::NoAttribute);
             }

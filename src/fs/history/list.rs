@@ -1,14 +1,14 @@
 //! Listings of views.
 
 use super::lookup::{
-    all_deleted_view, at_view, deleted_view, listed_name_view, past_view, version_view,
+    all_deleted_view, at_view, deleted_view, listed_name_view, past_view, pins_view, version_view,
 };
 use super::moments::{listed_name, thin};
 use super::table::{NewView, Past, ViewNode, What};
 use crate::fs::types::DirEntry;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
-use crate::meta::View;
+use crate::meta::{Pin, View};
 use crate::model::{FileKind, Ino, Moment, Timestamp};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ const COOKIE_DOT: u64 = 1;
 const COOKIE_DOT_DOT: u64 = 2;
 const COOKIE_AT: u64 = 3;
 const COOKIE_DELETED: u64 = 4;
+const COOKIE_PINS: u64 = 5;
 /// Names that are asked of the metadata in one query.
 const BATCH: usize = 256;
 /// Rows that are looked at for the moments of a directory, of each kind. In a larger one they are a random part,
@@ -120,6 +121,7 @@ impl Volume {
             }
             What::At { dir, .. } => self.list_moments(node, *dir, after),
             What::Deleted { dir } => self.list_deleted(node, *dir, after),
+            What::Pins { dir } => self.list_pins(node, *dir, after),
             What::Past(past) => self.list_past(node, past, after),
         }
     }
@@ -133,6 +135,10 @@ impl Volume {
         if after < COOKIE_DELETED {
             let view = all_deleted_view(node, dir);
             listed.push(Listed { cookie: COOKIE_DELETED, name: b"@deleted".to_vec(), view });
+        }
+        if after < COOKIE_PINS {
+            let view = pins_view(node, dir);
+            listed.push(Listed { cookie: COOKIE_PINS, name: b"@pins".to_vec(), view });
         }
         let (names, next) = self.meta.read(|view| names_ever(view, dir, after as i64))?;
         listed.extend(names.into_iter().map(|(slot, real)| {
@@ -169,6 +175,19 @@ impl Volume {
             cookie: period.slot as u64,
             view: deleted_view(node, &period),
             name: period.name,
+        });
+        Ok(Batch { listed: listed.collect(), next })
+    }
+
+    fn list_pins(&self, node: &ViewNode, dir: Ino, after: u64) -> Result<Batch> {
+        let from = (after - COOKIE_DOT_DOT) as i64;
+        let pins = self.meta.read(|view| view.pins_of(dir, from, BATCH))?;
+        let cookie = |pin: &Pin| pin.id as u64 + COOKIE_DOT_DOT;
+        let next = pins.last().filter(|_| pins.len() == BATCH).map(cookie);
+        let listed = pins.into_iter().map(|pin| Listed {
+            cookie: cookie(&pin),
+            view: self.pin_view(node, &pin),
+            name: pin.name,
         });
         Ok(Batch { listed: listed.collect(), next })
     }

@@ -5,7 +5,7 @@ use super::table::{Identity, Instant, NewView, Past, ViewNode, What};
 use super::versions::{Version, versions_of};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
-use crate::meta::{Dentry, Period};
+use crate::meta::{Dentry, Period, Pin};
 use crate::model::{
     Attr, Control, FileKind, Ino, Moment, Timestamp, parse_number, parse_when, real_names,
     shown_name,
@@ -54,6 +54,10 @@ impl Volume {
                 let period = self.meta.read(|view| view.deleted_name(*dir, name))?;
                 Ok(deleted_view(&node, &period.ok_or(Error::NotFound)?))
             }
+            What::Pins { dir } => {
+                let pin = self.meta.read(|view| view.pin(*dir, name))?;
+                Ok(self.pin_view(&node, &pin.ok_or(Error::NotFound)?))
+            }
             What::Past(past) => self.in_past(&node, past, name),
         };
         self.enter_view(found?)
@@ -85,7 +89,7 @@ impl Volume {
         match Control::of(name) {
             Some(Control::At) => Ok(at_view(node, dir)),
             Some(Control::Deleted) => Ok(all_deleted_view(node, dir)),
-            Some(Control::Pins) => Err(Error::NotFound),
+            Some(Control::Pins) => Ok(pins_view(node, dir)),
             Some(Control::Gmt) => self.in_moments(node, dir, name),
             None => {
                 for real in real_names(name) {
@@ -156,6 +160,11 @@ impl Volume {
         NewView { parent: node.ino, identity, what: What::Past(past), is_fixed }
     }
 
+    /// The directory at a moment that is kept. The name may be taken back, and given to another moment.
+    pub(super) fn pin_view(&self, node: &ViewNode, pin: &Pin) -> NewView {
+        self.moment_view(node, pin.dir, &pin.name, pin.moment, false)
+    }
+
     fn in_past(&self, node: &ViewNode, past: &Past, name: &[u8]) -> Result<NewView> {
         if past.kind != FileKind::Directory {
             return Err(Error::NotDirectory);
@@ -192,6 +201,10 @@ pub(super) fn at_view(node: &ViewNode, dir: Ino) -> NewView {
 
 pub(super) fn all_deleted_view(node: &ViewNode, dir: Ino) -> NewView {
     control_view(node, b"@deleted", What::Deleted { dir })
+}
+
+pub(super) fn pins_view(node: &ViewNode, dir: Ino) -> NewView {
+    control_view(node, b"@pins", What::Pins { dir })
 }
 
 fn control_view(node: &ViewNode, name: &[u8], what: What) -> NewView {

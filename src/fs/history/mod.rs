@@ -9,10 +9,12 @@
 //! | `.versions/NAME/` | the versions of a name; of folders each one that is gone | `versions.rs` |
 //! | `.versions/@at/WHEN/` | the directory as it was | `moments.rs` which are listed |
 //! | `.versions/@deleted/` | what was deleted, as it was before that began | `deleted.rs` |
+//! | `.versions/@pins/NAME/` | the directory as it was at a moment that is kept by name | `told.rs` makes them |
 //! | `.versions/@GMT-…/` | the same as `@at`, for Samba | |
 //!
 //! `table.rs` numbers of views, and how long they live · `attrs.rs` attributes · `access.rs` who may read
-//! them · `read.rs` contents.
+//! them · `read.rs` contents ·
+//! `told.rs` extended attributes of what lives.
 
 mod access;
 mod attrs;
@@ -22,7 +24,9 @@ mod lookup;
 mod moments;
 mod read;
 mod table;
+mod told;
 mod versions;
 
 pub(super) use lookup::HISTORY_NAME;
 pub(super) use table::{ViewTable, is_view};
+pub(super) use told::told_name;

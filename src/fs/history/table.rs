@@ -43,6 +43,10 @@ pub(super) enum What {
     Deleted {
         dir: Ino,
     },
+    /// `.versions/@pins`.
+    Pins {
+        dir: Ino,
+    },
     Past(Past),
 }
 

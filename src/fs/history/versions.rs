@@ -80,7 +80,9 @@ pub(super) fn versions_of(
     let (folders, files): (Vec<_>, Vec<_>) =
         showings.iter().partition(|showing| showing.kind == FileKind::Directory);
     let files: Vec<State> = files.into_iter().map(|showing| showing.state).collect();
-    let mut found: Vec<Version> = versions(&files, &[], slot).iter().filter_map(shown).collect();
+    // Of any directory: what is apart from its neighbours for one is so for all, and numbers stay what they were.
+    let pins = view.pinned_moments()?;
+    let mut found: Vec<Version> = versions(&files, &pins, slot).iter().filter_map(shown).collect();
     found.extend(folders.into_iter().filter_map(|folder| shown(&folder.state)));
     found.sort_by_key(|version| version.number);
     Ok(found)

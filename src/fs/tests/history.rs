@@ -6,21 +6,21 @@ use crate::model::{FileKind, Moment, moment_name};
 use std::os::unix::fs::FileExt;
 
 /// A drive on which each save is a version.
-fn exact() -> Drive {
+pub(super) fn exact() -> Drive {
     Drive::with(VolumeOptions { coalesce: Duration::ZERO, ..options() })
 }
 
 impl Drive {
-    fn tick(&self) {
+    pub(super) fn tick(&self) {
         self.clock.advance(Duration::from_secs(30));
     }
 
     /// The inode at the end of a path below the root.
-    fn at(&self, path: &str) -> Attr {
+    pub(super) fn at(&self, path: &str) -> Attr {
         self.try_at(path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    fn try_at(&self, path: &str) -> Result<Attr> {
+    pub(super) fn try_at(&self, path: &str) -> Result<Attr> {
         let mut attr = self.volume.getattr(Ino::ROOT)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             attr = self.volume.lookup(attr.ino, name.as_bytes())?;
@@ -28,7 +28,7 @@ impl Drive {
         Ok(attr)
     }
 
-    fn names_in(&self, path: &str) -> Vec<String> {
+    pub(super) fn names_in(&self, path: &str) -> Vec<String> {
         let listed = names(&self.volume, self.at(path).ino).into_iter();
         let mut names: Vec<_> = listed.map(|(name, ..)| String::from_utf8(name).unwrap()).collect();
         names.sort();
@@ -36,33 +36,33 @@ impl Drive {
     }
 
     /// The contents of the versions of a name, oldest first.
-    fn versions(&self, path: &str) -> Vec<String> {
+    pub(super) fn versions(&self, path: &str) -> Vec<String> {
         let dir = self.at(path).ino;
         let listed = names(&self.volume, dir).into_iter();
         listed.map(|(name, ..)| self.text(self.volume.lookup(dir, &name).unwrap().ino)).collect()
     }
 
-    fn text(&self, ino: Ino) -> String {
+    pub(super) fn text(&self, ino: Ino) -> String {
         String::from_utf8(content(&self.volume, ino)).unwrap()
     }
 
-    fn rename(&self, from: &str, to: &str) {
+    pub(super) fn rename(&self, from: &str, to: &str) {
         self.tick();
         let (from, to) = (from.as_bytes(), to.as_bytes());
         self.volume.rename(Ino::ROOT, from, Ino::ROOT, to, RenameMode::Replace).unwrap();
     }
 
-    fn write(&self, name: &str, text: &str) -> Attr {
+    pub(super) fn write(&self, name: &str, text: &str) -> Attr {
         self.tick();
         self.save(Ino::ROOT, name, text.as_bytes())
     }
 
-    fn unlink(&self, name: &str) {
+    pub(super) fn unlink(&self, name: &str) {
         self.tick();
         self.volume.unlink(Ino::ROOT, name.as_bytes()).unwrap();
     }
 
-    fn chmod(&self, ino: Ino, mode: u32) {
+    pub(super) fn chmod(&self, ino: Ino, mode: u32) {
         self.tick();
         let change = SetAttr { mode: Some(mode), ..SetAttr::default() };
         self.volume.setattr(ino, &change).unwrap();
@@ -253,9 +253,9 @@ fn the_history_is_listed_nowhere_and_lists_what_was_there() {
     drive.volume.mknod(&ROOT, Ino::ROOT, b"pipe", 0o010_644, 0).unwrap();
     drive.volume.unlink(Ino::ROOT, b"pipe").unwrap();
     assert!(!drive.names_in("").contains(&".versions".to_owned()));
-    assert_eq!(drive.names_in(".versions"), ["@@at", "@at", "@deleted", "gone", "kept"]);
+    assert_eq!(drive.names_in(".versions"), ["@@at", "@at", "@deleted", "@pins", "gone", "kept"]);
     assert_eq!(drive.versions(".versions/@@at"), ["real"]);
-    for missing in [".versions/never", ".versions/@pins", ".versions/@at/nonsense"] {
+    for missing in [".versions/never", ".versions/@pins/never", ".versions/@at/nonsense"] {
         assert!(matches!(drive.try_at(missing), Err(Error::NotFound)), "{missing}");
     }
     assert!(matches!(drive.try_at(".versions/@at/2200-01-01"), Err(Error::NotFound)));
@@ -487,7 +487,7 @@ fn a_listing_with_attributes_is_a_look_up_of_each() {
     let before = drive.volume.views.len();
     let mut shown = Vec::new();
     let mut take = |entry: DirEntry| {
-        let taken = shown.len() < 6;
+        let taken = shown.len() < 7;
         if taken {
             shown.push(entry);
         }
@@ -495,7 +495,7 @@ fn a_listing_with_attributes_is_a_look_up_of_each() {
     };
     drive.volume.readdir(Handle(versions.0), 0, true, &mut take).unwrap();
     let known: Vec<_> = shown.into_iter().filter_map(|entry| entry.attr).collect();
-    assert_eq!((known.len(), drive.volume.views.len()), (4, before + 4));
+    assert_eq!((known.len(), drive.volume.views.len()), (5, before + 5));
     for attr in known {
         assert_eq!(drive.volume.getattr(attr.ino).unwrap(), attr);
         drive.volume.forget(attr.ino, 1);

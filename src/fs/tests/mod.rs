@@ -4,6 +4,7 @@ mod basics;
 mod check;
 mod history;
 mod history_oracle;
+mod history_pins;
 mod races;
 mod rewind;
 mod saving;

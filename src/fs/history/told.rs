@@ -1,0 +1,106 @@
+//! What Verso tells and is told through extended attributes named `user.verso.…` of living inodes. None of them is
+//! stored as an attribute.
+//!
+//! | name | on | setting it |
+//! |---|---|---|
+//! | `user.verso.pin.NAME` | a directory | keeps a moment by name, for good: any time, or now where nothing is said |
+//! | what versions tell (`moment`, `author`, …) | anything | does nothing, so that a copy with attributes succeeds |
+
+use crate::fs::types::XattrMode;
+use crate::fs::volume::Volume;
+use crate::fs::{Error, Result};
+use crate::meta::Tx;
+use crate::model::{FileKind, Ino, Moment, Timestamp, moment_name, parse_when};
+
+/// What the names begin with.
+const SPACE: &[u8] = b"user.verso.";
+/// What follows it in the name of a pin.
+const PIN: &[u8] = b"pin.";
+/// The longest name of a pin, in bytes: an attribute's name has 255.
+const PIN_NAME_BYTES_MAX: usize = 200;
+/// What is told of versions, and comes along when one is copied.
+const OF_VERSIONS: [&[u8]; 6] = [b"moment", b"until", b"author", b"cause", b"version", b"hash"];
+
+/// The name without the space of Verso's own attributes, if it is in that.
+pub(in crate::fs) fn told_name(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(SPACE)
+}
+
+impl Volume {
+    /// Sets one of Verso's attributes of a living inode.
+    pub(in crate::fs) fn set_told(
+        &self,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<()> {
+        self.check_no_view(&[ino])?;
+        self.check_writable()?;
+        match name.strip_prefix(PIN) {
+            Some(pin) => self.set_pin(ino, pin, value, mode),
+            None if OF_VERSIONS.contains(&name) => Ok(()),
+            None => Err(Error::NotSupported),
+        }
+    }
+
+    /// The value of one of Verso's attributes of a living inode.
+    pub(in crate::fs) fn get_told(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        let name = name.strip_prefix(PIN).ok_or(Error::NoAttribute)?;
+        let pin = self.meta.read(|view| view.pin(ino, name))?.ok_or(Error::NoAttribute)?;
+        Ok(moment_name(pin.moment).into_bytes())
+    }
+
+    /// Removes one of Verso's attributes of a living inode.
+    pub(in crate::fs) fn remove_told(&self, ino: Ino, name: &[u8]) -> Result<()> {
+        self.check_no_view(&[ino])?;
+        let name = name.strip_prefix(PIN).ok_or(Error::NoAttribute)?;
+        let _tree = self.tree.lock();
+        self.freeing_write(|tx| match tx.remove_pin(ino, name)? {
+            true => Ok(()),
+            false => Err(Error::NoAttribute),
+        })
+    }
+
+    fn set_pin(&self, dir: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        if !is_pin_name(name) {
+            return Err(Error::Invalid);
+        }
+        let asked = self.pinned_moment(value)?;
+        self.space.reserve(name.len() as u64)?;
+        let _tree = self.tree.lock();
+        self.write_meta(|tx| add_pin(tx, dir, name, asked, mode))
+    }
+
+    /// The moment that a pin's value means.
+    fn pinned_moment(&self, value: &[u8]) -> Result<Moment> {
+        let now = Timestamp(self.now().0.max(self.meta.last_moment().0));
+        let text = std::str::from_utf8(value).map_err(|_| Error::Invalid)?.trim();
+        if text.is_empty() {
+            return Ok(Moment(now.0));
+        }
+        Ok(parse_when(text, now, &self.options.zone).map_err(|_| Error::Invalid)?.moment)
+    }
+}
+
+fn is_pin_name(name: &[u8]) -> bool {
+    let is_long = name.len() > PIN_NAME_BYTES_MAX;
+    !is_long && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/')
+}
+
+/// `asked` is not later than this transaction: what comes after it has later moments, so what the pin shows stays.
+fn add_pin(tx: &Tx<'_>, dir: Ino, name: &[u8], asked: Moment, mode: XattrMode) -> Result<()> {
+    let today = tx.inode(dir)?.ok_or(Error::NotFound)?;
+    let moment = asked.min(tx.moment);
+    // A moment at which the directory wasn't there shows nothing that could be kept.
+    if today.attr.kind != FileKind::Directory || tx.inode_at(dir, moment)?.is_none() {
+        return Err(Error::Invalid);
+    }
+    match (tx.pin(dir, name)?, mode) {
+        (Some(pin), XattrMode::Set | XattrMode::Replace) if pin.moment == moment => Ok(()),
+        // A name that was given stands for one moment until it is taken back.
+        (Some(_), _) => Err(Error::Exists),
+        (None, XattrMode::Replace) => Err(Error::NoAttribute),
+        (None, _) => Ok(tx.add_pin(dir, name, moment)?),
+    }
+}
