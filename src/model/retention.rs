@@ -265,6 +265,15 @@ impl Verdict {
         matches!(self, Verdict::Kept(_))
     }
 
+    /// All rules that keep it, or the one that lets it go.
+    pub fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
+        let (holds, dropped) = match self {
+            Verdict::Kept(holds) => (holds.as_slice(), None),
+            Verdict::Dropped(rule) => (&[][..], Some(*rule)),
+        };
+        holds.iter().map(|hold| hold.rule).chain(dropped)
+    }
+
     /// The rule to name if only one can be named.
     pub fn rule(&self) -> Rule {
         match self {

@@ -158,14 +158,16 @@ impl Volume {
             *list.lock() = Arc::clone(&moments);
         }
         let later = moments.iter().filter(|moment| moment.0 > after as i64);
-        let listed = later.map(|moment| {
+        let mut listed = Vec::new();
+        for moment in later {
             let name = listed_name(*moment, now);
-            let shown = crate::model::parse_when(&name, Timestamp(now.0), &self.options.zone);
-            let shown = shown.map_or(*moment, |when| when.moment);
-            let view = self.moment_view(node, dir, name.as_bytes(), shown, true);
-            Listed { cookie: moment.0 as u64, name: name.into_bytes(), view }
-        });
-        Ok(Batch { listed: listed.collect(), next: None })
+            let asked = crate::model::parse_when(&name, Timestamp(now.0), &self.options.zone);
+            let asked = asked.map_or(*moment, |when| when.moment);
+            let Some(kept) = self.kept_moment(asked)? else { continue };
+            let view = self.moment_view(node, dir, name.as_bytes(), kept, kept == asked);
+            listed.push(Listed { cookie: moment.0 as u64, name: name.into_bytes(), view });
+        }
+        Ok(Batch { listed, next: None })
     }
 
     fn list_deleted(&self, node: &ViewNode, dir: Ino, after: u64) -> Result<Batch> {

@@ -141,7 +141,20 @@ impl Volume {
         let text = std::str::from_utf8(name).map_err(|_| Error::NotFound)?;
         let now = Timestamp(self.now().0.max(self.meta.last_moment().0));
         let when = parse_when(text, now, &self.options.zone).map_err(|_| Error::NotFound)?;
-        Ok(self.moment_view(node, dir, name, when.moment, when.fixed))
+        let kept = self.kept_moment(when.moment)?.ok_or(Error::NotFound)?;
+        Ok(self.moment_view(node, dir, name, kept, when.fixed && kept == when.moment))
+    }
+
+    /// The moment that stands for the one that was asked for: itself, as long as everything of it is kept; later the
+    /// end of the shortest period that is. `None` beyond all that retention keeps.
+    pub(super) fn kept_moment(&self, asked: Moment) -> Result<Option<Moment>> {
+        match self.options.retention.whole_at(asked, self.now()) {
+            Some(kept) if kept == asked => Ok(Some(asked)),
+            kept => {
+                let pinned = self.meta.read(|view| view.pinned_moments())?.contains(&asked);
+                Ok(if pinned { Some(asked) } else { kept })
+            }
+        }
     }
 
     /// The directory at a moment. What is later than the last change is that: the next one may come at the

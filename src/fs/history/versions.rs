@@ -180,7 +180,10 @@ impl History<'_> {
         while let Some(content) = shown.next() {
             let next = shown.peek();
             let began = content.since.max(period.since);
-            let ended = next.map(|next| next.since).or_else(|| limit(ends));
+            // What retention took out between two leaves a gap: nothing lasts longer than it did.
+            let ended = content.until.map_or(ends, |until| until.min(ends));
+            let ended = next.map_or(ended, |next| next.since.min(ended));
+            let ended = limit(ended);
             // Saved while it was being written, and then saved again: what was before lasts until then.
             let saved = &content.inode.saved;
             if !saved.is_cut && next.is_some_and(|next| next.inode.saved.number == saved.number) {

@@ -4,7 +4,7 @@
 use super::history_oracle::{Tree, compare, found};
 use super::rewind::{Choices, change};
 use super::*;
-use crate::model::{Keep, Moment, Policy, Step};
+use crate::model::{Keep, Moment, Policy, Step, moment_name};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -158,8 +158,7 @@ fn kept(
     period: Option<Duration>,
 ) -> Vec<(Moment, Tree)> {
     let from = drive.volume.now().0 - floor.as_nanos() as i64;
-    let mut kept: Vec<_> =
-        recorded.iter().filter(|(moment, _)| moment.0 >= from).cloned().collect();
+    let mut kept: Vec<_> = recorded.iter().filter(|(moment, _)| moment.0 > from).cloned().collect();
     for pair in recorded.windows(2) {
         let Some(period) = period.map(|period| period.as_nanos() as i64) else { break };
         // What holds at the last instant of a period.
@@ -183,6 +182,65 @@ fn beyond_it_the_end_of_each_period_does() {
     for seed in 10..13 {
         live(seed, Duration::from_secs(300), Some(Duration::from_secs(200)));
     }
+}
+
+#[test]
+fn a_moment_that_is_pinned_stays_whole() {
+    let drive = drive_with(DAY, vec![]);
+    let mut recorded = Vec::new();
+    let mut choices = Choices(5);
+    for _ in 0..60 {
+        drive.clock.advance(Duration::from_secs(60));
+        change(&drive.volume, &mut choices, &[Ino::ROOT]);
+        drive.volume.commit_deferred().unwrap();
+        recorded.push((drive.volume.meta.last_moment(), found(&drive.volume, Ino::ROOT)));
+    }
+    let pinned: Vec<_> = recorded.iter().step_by(13).cloned().collect();
+    for (n, (moment, _)) in pinned.iter().enumerate() {
+        let name = format!("user.verso.pin.p{n}");
+        let when = moment_name(*moment);
+        let (name, when) = (name.as_bytes(), when.as_bytes());
+        drive.volume.setxattr(&ROOT, Ino::ROOT, name, when, XattrMode::Set).unwrap();
+    }
+    drive.clock.advance(DAY * 400);
+    assert!(drive.tidy().rows_dropped > 5);
+    compare(&drive.volume, &pinned, 1, "pinned");
+    for n in 1..pinned.len() {
+        let name = format!("user.verso.pin.p{n}");
+        drive.volume.removexattr(Ino::ROOT, name.as_bytes()).unwrap();
+    }
+    assert!(drive.tidy().rows_dropped > 0);
+    compare(&drive.volume, &pinned[..1], 1, "pinned");
+}
+
+#[test]
+fn why_tells_the_rule_and_until_when() {
+    let weekly = Step { age_max: Some(DAY * 365), keep: Keep::LastOf(DAY * 7) };
+    let drive = drive_with(DAY * 30, vec![weekly]);
+    let dir = drive.volume.mkdir(&ROOT, Ino::ROOT, b"d", 0o755).unwrap().ino;
+    for n in 0..3 {
+        drive.save(dir, "f", &noise(n, 1000));
+        drive.clock.advance(Duration::from_secs(600));
+    }
+    drive.volume.unlink(dir, b"f").unwrap();
+    let why = |path: &[u8]| drive.volume.why(path).unwrap();
+    let reasons = why(b"d/f");
+    assert_eq!(
+        reasons.iter().map(|r| (r.number, r.bytes)).collect::<Vec<_>>(),
+        [(1, 1000), (2, 1000), (3, 1000)]
+    );
+    assert_eq!(reasons[0].rules, ["within the floor of 30 days"]);
+    assert_eq!(reasons[0].until.unwrap() - reasons[0].ended.unwrap(), (DAY * 30).as_nanos() as i64);
+    assert_eq!(reasons[2].rules, ["within the floor of 30 days", "newest of its week"]);
+    drive.volume.rmdir(Ino::ROOT, b"d").unwrap();
+    drive.clock.advance(DAY * 31);
+    let kept: Vec<bool> = why(b"/d/f").iter().map(|reason| reason.kept).collect();
+    assert_eq!(kept, [false, false, true], "also where the folder is gone");
+    assert_eq!(why(b"/d/f")[0].rules, ["beyond every rule"]);
+    drive.tidy();
+    assert_eq!(why(b"d/f").len(), 1, "as it said");
+    assert!(matches!(drive.volume.why(b"d/never"), Err(Error::NotFound)));
+    assert_eq!(why(b"projects")[0].rules, ["live"]);
 }
 
 #[test]

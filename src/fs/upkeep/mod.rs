@@ -1,14 +1,18 @@
 //! Upkeep: the past is thinned out as the contract says, and the room that nothing needs is given back.
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
-//! are emptied and removed. All of it is done while the drive is in use, in small steps; each can be the last one.
+//! are emptied and removed · `why.rs` what retention says about one name. All of it is done while the drive is in use, in small steps; each can be the last one.
 
 mod collect;
 mod compact;
 mod retention;
+mod why;
+
+pub use why::Reason;
 
 use super::Result;
 use super::volume::Volume;
+use crate::meta::View;
 use crate::model::{ChunkRef, Moment, Policy, Timestamp};
 use parking_lot::Mutex;
 use retention::Terms;
@@ -65,6 +69,18 @@ impl Volume {
         })
     }
 
+    /// Runs `work` with what the policy comes to now.
+    fn with_terms<T>(
+        &self,
+        policy: &Policy,
+        work: impl FnOnce(&View<'_>, &Terms<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let now = self.now();
+        let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
+        let horizon = Moment(now.0.saturating_sub(floor));
+        self.meta.snapshot(|view| work(view, &Terms { policy, now, horizon }))
+    }
+
     fn thin_out(&self, policy: &Policy, stop: &dyn Fn() -> bool) -> Result<u64> {
         // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
         let durable = self.meta.last_moment();
@@ -72,7 +88,7 @@ impl Volume {
         let now = self.now();
         let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
         let horizon = Moment(now.0.saturating_sub(floor)).min(durable);
-        let terms = Terms { policy, pins: &[], now, horizon };
+        let terms = Terms { policy, now, horizon };
         self.apply_retention(&terms, stop)
     }
 

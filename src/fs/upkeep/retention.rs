@@ -11,7 +11,7 @@
 use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::{ContentState, Holding, Kept, Period, Place, Tx, View};
-use crate::model::{FileKind, Ino, Life, Moment, Policy, Timestamp, plan};
+use crate::model::{FileKind, Ino, Life, Moment, Policy, Timestamp, Verdict, plan};
 use crate::sys::failpoint;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -26,7 +26,6 @@ type ListHoldings = dyn Fn(&View<'_>, Place, usize) -> crate::meta::Result<Vec<H
 /// What a policy comes to at one moment.
 pub(super) struct Terms<'a> {
     pub(super) policy: &'a Policy,
-    pub(super) pins: &'a [Moment],
     pub(super) now: Timestamp,
     /// What ended after this is kept in any case.
     pub(super) horizon: Moment,
@@ -119,19 +118,22 @@ impl Volume {
 }
 
 /// A name in a directory.
-type Name = (Ino, Vec<u8>);
+pub(super) type Name = (Ino, Vec<u8>);
 
-/// One content (or folder, or link) that a name showed, and whether it is kept.
-struct Shown {
-    ino: Ino,
-    life: Life,
-    is_kept: bool,
+/// One content (or folder, or link) that a name showed, and what becomes of it.
+pub(super) struct Shown {
+    pub(super) ino: Ino,
+    /// The number of the content; 0 where it has none.
+    pub(super) number: u64,
+    pub(super) life: Life,
+    pub(super) verdict: Verdict,
+    pub(super) is_kept: bool,
 }
 
 /// What becomes of everything that one name showed.
-struct NamePlan {
+pub(super) struct NamePlan {
     periods: Vec<Period>,
-    shown: Vec<Shown>,
+    pub(super) shown: Vec<Shown>,
 }
 
 impl NamePlan {
@@ -207,44 +209,47 @@ impl Retention<'_> {
         Ok(())
     }
 
-    /// Whether there is a way to the directory, today or in the past. What was in one that nobody can get to any more
-    /// goes with it.
-    fn is_reachable(&self, dir: Ino) -> Result<bool> {
-        Ok(self.tx.inode(dir)?.is_some() || !self.tx.lost_names_of(dir)?.is_empty())
-    }
-
     fn plan_of(&mut self, name: &Name) -> Result<&NamePlan> {
         if !self.plans.contains_key(name) {
-            let plan = self.make_plan(name)?;
+            let plan = plan_name(self.tx, self.terms, name)?;
             self.plans.insert(name.clone(), plan);
         }
         Ok(&self.plans[name])
     }
+}
 
-    fn make_plan(&self, name: &Name) -> Result<NamePlan> {
-        let periods = self.tx.name_periods(name.0, &name.1)?;
-        let mut contents: HashMap<Ino, Vec<ContentState>> = HashMap::new();
-        for state in self.tx.content_states_of_name(name.0, &name.1)? {
-            contents.entry(state.inode.attr.ino).or_default().push(state);
-        }
-        let mut shown: Vec<Shown> = Vec::new();
-        for period in &periods {
-            let states = contents.get(&period.ino).map_or(&[][..], Vec::as_slice);
-            match period.kind {
-                FileKind::File => shown.extend(lives_of(period, states)),
-                _ => shown.push(whole_life(period)),
-            }
-        }
-        let Terms { policy, pins, now, .. } = *self.terms;
-        let lives: Vec<Life> = shown.iter().map(|shown| shown.life).collect();
-        let verdicts = plan(&lives, policy, pins, now);
-        let is_reachable = self.is_reachable(name.0)?;
-        for (shown, verdict) in shown.iter_mut().zip(verdicts) {
-            let is_recent = shown.life.ended.is_none_or(|ended| ended > self.terms.horizon);
-            shown.is_kept = is_recent || (is_reachable && verdict.is_kept());
-        }
-        Ok(NamePlan { periods, shown })
+/// Decides about everything that a name showed.
+pub(super) fn plan_name(view: &View<'_>, terms: &Terms<'_>, name: &Name) -> Result<NamePlan> {
+    let periods = view.name_periods(name.0, &name.1)?;
+    let mut contents: HashMap<Ino, Vec<ContentState>> = HashMap::new();
+    for state in view.content_states_of_name(name.0, &name.1)? {
+        contents.entry(state.inode.attr.ino).or_default().push(state);
     }
+    let mut shown: Vec<Shown> = Vec::new();
+    for period in &periods {
+        let states = contents.get(&period.ino).map_or(&[][..], Vec::as_slice);
+        match period.kind {
+            FileKind::File => shown.extend(lives_of(period, states)),
+            _ => shown.push(whole_life(period)),
+        }
+    }
+    let Terms { policy, now, horizon } = *terms;
+    let lives: Vec<Life> = shown.iter().map(|shown| shown.life).collect();
+    // Asked for within the transaction: who pins a moment meanwhile has it whole, or finds it thinned already.
+    let verdicts = plan(&lives, policy, &view.pinned_moments()?, now);
+    let is_reachable = is_reachable(view, name.0)?;
+    for (shown, verdict) in shown.iter_mut().zip(verdicts) {
+        let is_recent = shown.life.ended.is_none_or(|ended| ended > horizon);
+        shown.is_kept = is_recent || (is_reachable && verdict.is_kept());
+        shown.verdict = verdict;
+    }
+    Ok(NamePlan { periods, shown })
+}
+
+/// Whether there is a way to the directory, today or in the past. What was in one that nobody can get to any more
+/// goes with it.
+fn is_reachable(view: &View<'_>, dir: Ino) -> Result<bool> {
+    Ok(view.inode(dir)?.is_some() || !view.lost_names_of(dir)?.is_empty())
 }
 
 /// Whether a life that is kept falls into the period.
@@ -265,7 +270,7 @@ fn lives_of(period: &Period, states: &[ContentState]) -> Vec<Shown> {
             ended: (ended < Moment(i64::MAX)).then_some(ended),
             bytes: state.inode.attr.size,
         };
-        (began < ended).then_some(Shown { ino: period.ino, life, is_kept: true })
+        (began < ended).then(|| shown_as(period.ino, state.inode.saved.number, life))
     };
     states.iter().enumerate().filter_map(shown).collect()
 }
@@ -273,5 +278,9 @@ fn lives_of(period: &Period, states: &[ContentState]) -> Vec<Shown> {
 /// A folder, a link or a device is one thing as long as the name holds it.
 fn whole_life(period: &Period) -> Shown {
     let life = Life { began: period.since, ended: period.until, bytes: 0 };
-    Shown { ino: period.ino, life, is_kept: true }
+    shown_as(period.ino, 0, life)
+}
+
+fn shown_as(ino: Ino, number: u64, life: Life) -> Shown {
+    Shown { ino, number, life, verdict: Verdict::Kept(Vec::new()), is_kept: true }
 }
