@@ -1,16 +1,24 @@
 //! What collection asks and writes: which chunks something names, and where they lie.
 
 use super::{Result, Tx, View};
-use crate::model::{ChunkId, ChunkLocation};
+use crate::model::{ChunkId, ChunkLocation, Ino};
 
 impl View<'_> {
     /// The chunks that something names, today or in the past; in no order, most of them several times.
     pub fn each_named_chunk(&self, each: &mut dyn FnMut(ChunkId)) -> Result<()> {
-        for sql in ["SELECT chunk FROM extent", "SELECT chunk FROM extent_past"] {
+        self.each_naming(&mut |_, chunk, _| each(chunk))
+    }
+
+    /// What names a chunk: the inode, the chunk, and whether the row is over. (Those of an inode that has ended, and were
+    /// not superseded, are not: see the tables.)
+    pub fn each_naming(&self, each: &mut dyn FnMut(Ino, ChunkId, bool)) -> Result<()> {
+        for (sql, is_past) in
+            [("SELECT ino, chunk FROM extent", false), ("SELECT ino, chunk FROM extent_past", true)]
+        {
             let mut statement = self.db.prepare(sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                each(ChunkId(row.get(0)?));
+                each(Ino(row.get(0)?), ChunkId(row.get(1)?), is_past);
             }
         }
         Ok(())

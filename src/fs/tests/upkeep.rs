@@ -244,6 +244,43 @@ fn why_tells_the_rule_and_until_when() {
 }
 
 #[test]
+fn what_space_promises_comes_free() {
+    let drive = drive_with(Duration::ZERO, vec![]);
+    let volume = &drive.volume;
+    let dir = volume.mkdir(&ROOT, Ino::ROOT, b"d", 0o755).unwrap().ino;
+    let (shared, own) = (noise(1, 900_000), noise(2, 900_000));
+    drive.save(Ino::ROOT, "elsewhere", &shared);
+    drive.save(dir, "shared", &shared);
+    drive.save(dir, "own", &own);
+    drive.save(dir, "own", &own[..400_000]);
+    drive.save(dir, "deleted", &noise(3, 500_000));
+    volume.unlink(dir, b"deleted").unwrap();
+    drive.save(dir, "linked", &noise(4, 300_000));
+    let linked = volume.lookup(dir, b"linked").unwrap().ino;
+    volume.link(linked, Ino::ROOT, b"linked").unwrap();
+    drive.clock.advance(DAY);
+    let bytes = || volume.bytes_in_use_of_all();
+    let space = volume.space_of(b"d").unwrap();
+    assert_eq!(space.logical_bytes, 900_000 + 400_000);
+    assert!((900_000..1_100_000).contains(&space.history_bytes), "{space:?}");
+    assert!((1_300_000..1_600_000).contains(&space.freed_bytes), "{space:?}");
+    let before = bytes();
+    drive.tidy();
+    assert_eq!(before - bytes(), space.history_bytes);
+    for name in ["shared", "own", "linked"] {
+        volume.unlink(dir, name.as_bytes()).unwrap();
+    }
+    volume.rmdir(Ino::ROOT, b"d").unwrap();
+    drive.clock.advance(DAY);
+    // Of what is deleted all is history.
+    let gone = volume.space_of(b"/d/").unwrap();
+    let rest = space.freed_bytes - space.history_bytes;
+    assert_eq!((gone.logical_bytes, gone.freed_bytes, gone.history_bytes), (0, rest, rest));
+    drive.tidy();
+    assert_eq!(before - bytes(), space.freed_bytes);
+}
+
+#[test]
 fn a_pause_of_years_takes_nothing_that_lives() {
     let drive = Drive::with(VolumeOptions { pack_bytes: 1 << 20, ..options() });
     let contents = noise(3, 3 << 20);

@@ -92,23 +92,23 @@ fn is_over(since: Timestamp, now: Timestamp, grace: Duration) -> bool {
 }
 
 /// A set of chunk numbers: a bit for each, since most of them are in it.
-struct IdSet {
+pub(super) struct IdSet {
     bits: Vec<u64>,
 }
 
 impl IdSet {
     /// Empty, for numbers up to `last`. Higher ones are not kept.
-    fn up_to(last: ChunkId) -> IdSet {
+    pub(super) fn up_to(last: ChunkId) -> IdSet {
         IdSet { bits: vec![0; last.0 as usize / 64 + 1] }
     }
 
-    fn insert(&mut self, id: ChunkId) {
+    pub(super) fn insert(&mut self, id: ChunkId) {
         if let Some(word) = self.bits.get_mut(id.0 as usize / 64) {
             *word |= 1 << (id.0 % 64);
         }
     }
 
-    fn contains(&self, id: ChunkId) -> bool {
+    pub(super) fn contains(&self, id: ChunkId) -> bool {
         self.bits.get(id.0 as usize / 64).is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
     }
 }

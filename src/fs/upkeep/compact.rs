@@ -152,6 +152,12 @@ impl Volume {
         Ok(used)
     }
 
+    /// All bytes that are needed, for tests.
+    #[cfg(test)]
+    pub(in crate::fs) fn bytes_in_use_of_all(&self) -> u64 {
+        self.bytes_in_use().unwrap().values().sum()
+    }
+
     /// The chunks of these packs in the order in which they lie.
     fn chunks_of(&self, packs: &HashSet<PackId>) -> Result<HashMap<PackId, Vec<ChunkRef>>> {
         let mut found: HashMap<PackId, Vec<ChunkRef>> = HashMap::new();

@@ -1,13 +1,16 @@
 //! Upkeep: the past is thinned out as the contract says, and the room that nothing needs is given back.
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
-//! are emptied and removed · `why.rs` what retention says about one name. All of it is done while the drive is in use, in small steps; each can be the last one.
+//! are emptied and removed · `why.rs` what retention says about one name · `space.rs` what
+//! would come free without one. All of it is done while the drive is in use, in small steps; each can be the last one.
 
 mod collect;
 mod compact;
 mod retention;
+mod space;
 mod why;
 
+pub use space::SpaceReport;
 pub use why::Reason;
 
 use super::Result;

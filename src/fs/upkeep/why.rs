@@ -55,7 +55,7 @@ fn reason(shown: &Shown) -> Reason {
 }
 
 /// The directory and the name that a path leads to, or led to: each of its directories as it is, or else as it was last.
-fn find_name(view: &View<'_>, path: &[u8]) -> Result<Option<Name>> {
+pub(super) fn find_name(view: &View<'_>, path: &[u8]) -> Result<Option<Name>> {
     let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
     let Some(mut name) = names.next() else { return Ok(None) };
     let mut dir = Ino::ROOT;

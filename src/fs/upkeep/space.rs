@@ -1,0 +1,162 @@
+//! What would come free: exactly, by looking at everything that names a chunk.
+
+use super::collect::IdSet;
+use super::retention::Name;
+use super::why::find_name;
+use crate::chunks::RECORD_HEADER_LEN;
+use crate::fs::volume::Volume;
+use crate::fs::{Error, Result};
+use crate::meta::{ChunkRow, View};
+use crate::model::{ChunkId, FileKind, Ino, Moment};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// Names of one directory that are looked at in one query.
+const NAMES_PER_QUERY: usize = 4096;
+
+/// What a file or folder takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceReport {
+    /// Bytes of the files that live there, as programs see them.
+    pub logical_bytes: u64,
+    /// Bytes in the packs that come free if it goes with its history.
+    pub freed_bytes: u64,
+    /// Bytes in the packs that come free if only its history goes: earlier versions, and what was deleted in it.
+    pub history_bytes: u64,
+}
+
+impl Volume {
+    /// What would come free without the file or folder at `path`, or without its history; `path` is from the drive's root,
+    /// and may be one that is deleted. What is being written at this moment is not counted. Looks at all that the store
+    /// holds.
+    pub fn space_of(&self, path: &[u8]) -> Result<SpaceReport> {
+        let last = self.meta.last_chunk();
+        self.meta.snapshot(|view| {
+            let name = find_name(view, path)?.ok_or(Error::NotFound)?;
+            let tree = Tree::below(view, name)?;
+            let owned = tree.owned(view)?;
+            let mut needs = Needs::up_to(last);
+            view.each_naming(&mut |ino, chunk, is_past| needs.note(&owned, ino, chunk, is_past))?;
+            let mut report =
+                SpaceReport { logical_bytes: owned.logical_bytes, ..Default::default() };
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                let Some(chunk) = row.chunk else { return Ok(()) };
+                let bytes = RECORD_HEADER_LEN + u64::from(chunk.at.stored_len);
+                report.freed_bytes += if needs.goes_with_all(chunk.id) { bytes } else { 0 };
+                report.history_bytes += if needs.goes_with_history(chunk.id) { bytes } else { 0 };
+                Ok(())
+            })?;
+            Ok(report)
+        })
+    }
+}
+
+/// Everything that a name led to, today or in the past.
+struct Tree {
+    top: Name,
+    folders: HashSet<Ino>,
+    /// How many living names each inode has in it.
+    inodes: HashMap<Ino, u32>,
+}
+
+impl Tree {
+    fn below(view: &View<'_>, top: Name) -> Result<Tree> {
+        let mut tree = Tree { top, folders: HashSet::new(), inodes: HashMap::new() };
+        let mut folders = Vec::new();
+        for period in view.name_periods(tree.top.0, &tree.top.1)? {
+            *tree.inodes.entry(period.ino).or_default() += u32::from(period.until.is_none());
+            folders.extend((period.kind == FileKind::Directory).then_some(period.ino));
+        }
+        while let Some(folder) = folders.pop() {
+            if tree.folders.insert(folder) {
+                tree.take_in(view, folder, &mut folders)?;
+            }
+        }
+        Ok(tree)
+    }
+
+    fn take_in(&mut self, view: &View<'_>, folder: Ino, folders: &mut Vec<Ino>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let living = view.list(folder, after, NAMES_PER_QUERY)?;
+            let Some(last) = living.last() else { break };
+            after = last.slot;
+            for name in living {
+                *self.inodes.entry(name.ino).or_default() += 1;
+                folders.extend((name.kind == FileKind::Directory).then_some(name.ino));
+            }
+        }
+        for lost in view.lost_names(folder, Moment(i64::MAX), i64::MAX as usize)? {
+            self.inodes.entry(lost.ino).or_default();
+            folders.extend((lost.kind == FileKind::Directory).then_some(lost.ino));
+        }
+        Ok(())
+    }
+
+    /// The inodes to which no name outside leads or led.
+    fn owned(&self, view: &View<'_>) -> Result<Owned> {
+        let mut owned = Owned::default();
+        for (&ino, &names) in &self.inodes {
+            let is_inside = |(parent, name): &Name| {
+                self.folders.contains(parent) || (*parent == self.top.0 && *name == self.top.1)
+            };
+            if !view.lost_names_of(ino)?.iter().all(is_inside) {
+                continue;
+            }
+            match view.inode(ino)? {
+                None => drop(owned.ended.insert(ino)),
+                Some(inode) if inode.attr.kind == FileKind::Directory => {}
+                Some(inode) if inode.attr.nlink == names => {
+                    owned.logical_bytes += inode.attr.size;
+                    owned.living.insert(ino);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(owned)
+    }
+}
+
+/// The inodes that go with a tree.
+#[derive(Default)]
+struct Owned {
+    living: HashSet<Ino>,
+    ended: HashSet<Ino>,
+    logical_bytes: u64,
+}
+
+/// By what each chunk is needed.
+struct Needs {
+    /// By something elsewhere.
+    elsewhere: IdSet,
+    /// By what lives in the tree.
+    living: IdSet,
+    /// By the tree's history.
+    history: IdSet,
+}
+
+impl Needs {
+    fn up_to(last: ChunkId) -> Needs {
+        let none = || IdSet::up_to(last);
+        Needs { elsewhere: none(), living: none(), history: none() }
+    }
+
+    fn note(&mut self, owned: &Owned, ino: Ino, chunk: ChunkId, is_past: bool) {
+        let by = match (owned.living.contains(&ino), owned.ended.contains(&ino)) {
+            (false, false) => &mut self.elsewhere,
+            (true, _) if !is_past => &mut self.living,
+            _ => &mut self.history,
+        };
+        by.insert(chunk);
+    }
+
+    fn goes_with_all(&self, chunk: ChunkId) -> bool {
+        let is_here = self.living.contains(chunk) || self.history.contains(chunk);
+        is_here && !self.elsewhere.contains(chunk)
+    }
+
+    fn goes_with_history(&self, chunk: ChunkId) -> bool {
+        let stays = self.elsewhere.contains(chunk) || self.living.contains(chunk);
+        self.history.contains(chunk) && !stays
+    }
+}
