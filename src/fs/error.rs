@@ -11,6 +11,9 @@ pub enum Error {
     /// No such name, or an inode that is gone.
     #[error("no such file or directory")]
     NotFound,
+    /// A version that retention has ended since it was looked up.
+    #[error("this version is not kept any more")]
+    Gone,
     /// The name exists.
     #[error("it exists already")]
     Exists,
@@ -76,6 +79,7 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Error::NotFound => libc::ENOENT,
+            Error::Gone => libc::ESTALE,
             Error::Exists => libc::EEXIST,
             Error::NotDirectory => libc::ENOTDIR,
             Error::IsDirectory => libc::EISDIR,

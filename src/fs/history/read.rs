@@ -135,10 +135,11 @@ impl Volume {
             return Ok(*content);
         }
         let at = match &past.version {
-            Some(version) => version.content_since,
+            // Not since when it had this content: that may have been under a name whose history is over.
+            Some(version) => version.began,
             None => self.moment_of(past)?,
         };
-        let inode = self.meta.read(|view| view.inode_at(past.ino, at))?.ok_or(Error::NotFound)?;
+        let inode = self.meta.read(|view| view.inode_at(past.ino, at))?.ok_or(Error::Gone)?;
         Ok(*past.content.get_or_init(|| PastContent { at, size: inode.attr.size }))
     }
 
@@ -153,7 +154,12 @@ impl Volume {
         let found = self.meta.read(|view| {
             view.extents_and_chunks_at(ino, content.at, (from, to), EXTENT_BYTES_MAX)
         })?;
-        Ok(found)
+        // Retention may have ended it since the kernel looked it up: missing extents must not be taken for holes. It
+        // takes the inode's row in the same transaction, so one that is there now was there with its extents.
+        match self.meta.read(|view| view.inode_at(ino, content.at))? {
+            Some(_) => Ok(found),
+            None => Err(Error::Gone),
+        }
     }
 }
 

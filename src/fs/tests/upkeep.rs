@@ -281,6 +281,60 @@ fn what_space_promises_comes_free() {
 }
 
 #[test]
+fn an_open_version_that_ends_is_an_error_and_not_zeros() {
+    let drive = drive_with(DAY, vec![]);
+    drive.save(Ino::ROOT, "f", &noise(1, 3 << 20));
+    drive.clock.advance(Duration::from_secs(60));
+    drive.save(Ino::ROOT, "f", b"new");
+    let volume = &drive.volume;
+    let mut dir = Ino::ROOT;
+    for name in [b".versions".as_slice(), b"f"] {
+        dir = volume.lookup(dir, name).unwrap().ino;
+    }
+    let old = super::history_oracle::names(volume, dir).swap_remove(0);
+    let old = volume.lookup(dir, &old.0).unwrap();
+    assert_eq!(old.size, 3 << 20);
+    let handle = volume.open(old.ino, OpenMode { read: true, ..OpenMode::default() }).unwrap();
+    let mut bytes = Vec::new();
+    volume.read(handle, 0, 1000, &mut bytes).unwrap();
+    drive.clock.advance(DAY * 2);
+    drive.tidy();
+    for offset in [0, 2 << 20] {
+        assert!(matches!(volume.read(handle, offset, 1000, &mut bytes), Err(Error::Gone)));
+    }
+    let (_, to) = drive.create(Ino::ROOT, "to");
+    assert!(matches!(volume.copy_range(handle, 0, to, 0, 1000), Err(Error::Gone)));
+    assert_eq!(bytes.len(), 1000);
+}
+
+#[test]
+fn what_was_saved_under_a_name_that_is_over_can_be_read_under_the_new_one() {
+    let drive = drive_with(DAY * 30, vec![]);
+    let attr = drive.save(Ino::ROOT, "old", b"content");
+    drive.clock.advance(DAY);
+    let mode = SetAttr { mode: Some(0o600), ..SetAttr::default() };
+    drive.volume.setattr(attr.ino, &mode).unwrap();
+    drive.clock.advance(DAY);
+    let (from, to) = (b"old".as_slice(), b"new".as_slice());
+    drive.volume.rename(Ino::ROOT, from, Ino::ROOT, to, RenameMode::Replace).unwrap();
+    drive.clock.advance(DAY * 20);
+    drive.save(Ino::ROOT, "new", b"other");
+    drive.clock.advance(DAY * 20);
+    assert!(drive.tidy().rows_dropped > 0);
+    let mut dir = Ino::ROOT;
+    for name in [b".versions".as_slice(), b"new"] {
+        dir = drive.volume.lookup(dir, name).unwrap().ino;
+    }
+    let mut contents: Vec<Vec<u8>> = super::history_oracle::names(&drive.volume, dir)
+        .iter()
+        .map(|(name, ..)| drive.volume.lookup(dir, name).unwrap().ino)
+        .map(|ino| super::history_oracle::content(&drive.volume, ino))
+        .collect();
+    contents.sort();
+    assert_eq!(contents, [b"content".to_vec(), b"other".to_vec()]);
+}
+
+#[test]
 fn a_pause_of_years_takes_nothing_that_lives() {
     let drive = Drive::with(VolumeOptions { pack_bytes: 1 << 20, ..options() });
     let contents = noise(3, 3 << 20);
