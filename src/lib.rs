@@ -12,4 +12,5 @@ pub mod fuse;
 pub mod http;
 pub mod meta;
 pub mod model;
+pub mod recall;
 pub mod sys;

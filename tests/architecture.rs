@@ -17,12 +17,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("chunks", &["model", "sys"]),
     ("meta", &["model", "sys"]),
     ("fs", &["model", "sys", "chunks", "meta"]),
+    ("recall", &["model", "fs"]),
     ("config", &["model"]),
     // Of `sys` only what unmounting needs, and failpoints.
     ("fuse", &["model", "config", "fs", "sys"]),
     ("http", &["model", "config", "fs"]),
-    ("cli", &["model", "config", "fs"]),
-    ("daemon", &["model", "sys", "chunks", "meta", "fs", "config", "fuse", "http", "cli"]),
+    ("cli", &["model", "config", "fs", "recall"]),
+    (
+        "daemon",
+        &["model", "sys", "chunks", "meta", "fs", "recall", "config", "fuse", "http", "cli"],
+    ),
 ];
 
 /// Where an outside crate may be used; an empty list stands for everywhere.
@@ -36,6 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fastcdc", &["chunks"]),
     ("fuser", &["fuse"]),
     ("httparse", &["http"]),
+    ("imagesize", &["recall"]),
     ("indicatif", &["cli"]),
     ("jiff", &["model"]),
     ("libc", &["sys", "fs", "fuse"]),
@@ -43,11 +48,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("lru", &["chunks", "fs"]),
     ("parking_lot", &[]),
     ("rusqlite", &["meta"]),
-    ("rustix", &["sys"]),
+    ("rustix", &["sys", "recall"]),
     ("sd_notify", &["daemon"]),
     ("serde", &[]),
     ("serde_json", &["http", "cli", "daemon"]),
     ("signal_hook", &["daemon"]),
+    ("similar", &["recall"]),
     ("siphasher", &["meta", "fs", "chunks"]),
     ("thiserror", &[]),
     ("tokio", &["http"]),

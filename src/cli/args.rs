@@ -1,6 +1,10 @@
 //! The arguments of each command, as clap reads them.
 
 use super::exit;
+use super::history::args::{
+    CAT_EXAMPLES, CatArgs, DIFF_EXAMPLES, DiffArgs, LOG_EXAMPLES, LogArgs, RESTORE_EXAMPLES,
+    REWIND_EXAMPLES, RestoreArgs, RewindArgs, UNDELETE_EXAMPLES, UndeleteArgs,
+};
 use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -10,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   verso mount ~/verso-store ~/Verso     make the store if need be, and mount it
   verso status ~/Verso                  space, files and health of what is mounted there
+  verso log ~/Verso/hero.psd            every version of a file, also when it was deleted
   verso umount ~/Verso                  write everything out and take the drive away
   verso config show                     the settings that hold, and where they come from";
 
@@ -80,6 +85,31 @@ pub enum Command {
     #[command(after_help = "Examples:\n  verso tidy ~/Verso\n  \
         verso tidy ~/verso-store --floor 7d --yes")]
     Tidy(TidyArgs),
+    /// Show what happened to a file, or below a directory, also to what was deleted
+    #[command(after_help = LOG_EXAMPLES)]
+    Log(LogArgs),
+    /// Print a file as it is, or as it was
+    #[command(after_help = CAT_EXAMPLES, disable_version_flag = true)]
+    Cat(CatArgs),
+    /// Show what differs between two moments, or between one and now
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
+    /// Put an earlier version of a file or directory back, or somewhere else
+    ///
+    /// Without --version and --at it is the last version before the present one, or the last one of
+    /// what was deleted. What is there now stays in the file's history. A directory is put back only
+    /// where there is none; `verso rewind` changes one that is there.
+    #[command(after_help = RESTORE_EXAMPLES, disable_version_flag = true)]
+    Restore(RestoreArgs),
+    /// Bring back what was deleted, folders whole
+    #[command(after_help = UNDELETE_EXAMPLES)]
+    Undelete(UndeleteArgs),
+    /// Make a directory what it was at a moment
+    ///
+    /// What came since is removed, what was removed or changed is put back. What is there now stays in
+    /// the history, so that this can be undone in the same way; the output says how.
+    #[command(after_help = REWIND_EXAMPLES)]
+    Rewind(RewindArgs),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),

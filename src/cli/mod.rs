@@ -4,6 +4,7 @@
 mod args;
 mod check;
 mod exit;
+mod history;
 mod manual;
 mod options;
 mod output;
@@ -15,6 +16,10 @@ pub use args::{
 };
 pub use check::show_check;
 pub use exit::{Exit, Failure};
+pub use history::{
+    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, Reader, RestoreArgs, RewindArgs, UndeleteArgs,
+    show_done, show_file_diff, show_log, show_rewind, show_tree_diff,
+};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, warn};

@@ -4,6 +4,7 @@ mod background;
 mod busy;
 mod check;
 mod events;
+mod history;
 mod logger;
 mod mountpoint;
 mod plan;
@@ -51,6 +52,12 @@ fn run() -> Result<(), Failure> {
         }
         Command::Check(args) => check::check(&args, cli.config.as_deref()),
         Command::Tidy(args) => tidy::tidy(&args, cli.config.as_deref()),
+        Command::Log(args) => history::log(&args, cli.config.as_deref()),
+        Command::Cat(args) => history::cat(&args, cli.config.as_deref()),
+        Command::Diff(args) => history::diff(&args, cli.config.as_deref()),
+        Command::Restore(args) => history::restore(&args, cli.config.as_deref()),
+        Command::Undelete(args) => history::undelete(&args, cli.config.as_deref()),
+        Command::Rewind(args) => history::rewind(&args, cli.config.as_deref()),
         Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
         Command::Completions { shell } => completions(shell),

@@ -111,6 +111,11 @@ pub fn second_name(moment: Moment) -> String {
     format!("{date}T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())
 }
 
+/// The second that a moment lies in, for people: `2026-09-14 12:32:12`, in the time of `zone`.
+pub fn local_name(moment: Moment, zone: &Zone) -> String {
+    zone.to_datetime(instant(moment.0)).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// Samba's name for the second that a moment lies in: `@GMT-2026.09.14-10.32.12`, always 24 bytes.
 pub fn gmt_name(moment: Moment) -> String {
     utc(moment).strftime("@GMT-%Y.%m.%d-%H.%M.%S").to_string()

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // all of it is test code
 
 mod commands;
+mod history;
 mod mounted;
 mod support;

@@ -274,3 +274,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn people_see_their_own_time() {
+    let moment = Moment(1_789_381_932_250_000_000);
+    assert_eq!(local_name(moment, &Zone::UTC), "2026-09-14 10:32:12");
+    let zone = TimeZone::fixed(jiff::tz::offset(2));
+    assert_eq!(local_name(moment, &zone), "2026-09-14 12:32:12");
+}

@@ -1,0 +1,52 @@
+//! The past, for people and for programs.
+
+pub(super) mod args;
+mod differences;
+mod table;
+mod words;
+
+pub use args::{
+    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, RestoreArgs, RewindArgs, UndeleteArgs,
+};
+pub use differences::{show_file_diff, show_rewind, show_tree_diff};
+pub use table::show_log;
+pub use words::Reader;
+
+use super::output::say;
+use super::status::show_json;
+use crate::config::format_bytes;
+use crate::model::moment_name;
+use crate::recall::Done;
+use serde_json::{Error, json};
+
+/// Says what was put back. `from`: what was asked for; `to`: where it is now.
+pub fn show_done(
+    done: &Done,
+    (from, to): (&str, &str),
+    reader: &Reader,
+    json: bool,
+) -> Result<(), Error> {
+    let version = done.from.version.as_ref();
+    let number = version.and_then(|version| version.number);
+    let began = version.map(|version| version.began);
+    if json {
+        return show_json(&json!({
+            "path": from,
+            "to": to,
+            "version": number,
+            "moment": began.map(moment_name),
+            "size": done.from.attr.size,
+            "entries": done.files,
+            "bytes": done.bytes,
+        }));
+    }
+    let number = number.map_or(String::new(), |number| format!("version {number} of "));
+    let of = began.map_or(String::new(), |began| format!(", of {}", reader.time(began)));
+    let count = match done.files {
+        0 | 1 => format_bytes(done.bytes),
+        files => format!("{files} files and directories, {}", format_bytes(done.bytes)),
+    };
+    let place = if from == to { String::new() } else { format!(" to {to}") };
+    say(&format!("restored {number}{from}{place}: {count}{of}"));
+    Ok(())
+}
