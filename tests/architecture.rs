@@ -275,6 +275,8 @@ mod the_checker {
         assert_eq!(sizes("fs/a.rs", &long).len(), 1);
         assert!(sizes("fs/a.rs", &long)[0].contains("`long` has 72 lines"));
         assert!(sizes("fs/a.rs", "trait T {\n  fn no_body(&self);\n}").is_empty());
+        let bodiless = format!("trait T {{\n fn f(a: &[u8]);\n fn g(a: [u8; 4]) {{}}\n{body}}}\n");
+        assert!(sizes("fs/a.rs", &bodiless).is_empty());
         assert_eq!(sizes("fs/a.rs", &"\n".repeat(FILE_LINES_MAX + 1)).len(), 1);
     }
 

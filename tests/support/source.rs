@@ -122,8 +122,13 @@ fn first_names(rest: &str) -> Vec<String> {
 /// The name and length in lines of the function whose `fn` stands at `at`; `None` without a body.
 fn function_at(code: &str, at: usize) -> Option<(String, usize)> {
     let name = words(&code[at + 2..]).next()?.1.to_owned();
-    let opens = at + code[at..].find(['{', ';'])?;
-    if code[opens..].starts_with(';') && !code[at..opens].contains('[') {
+    // The semicolon in the type of an array ends nothing.
+    let mut brackets = 0;
+    let opens = code[at..].find(|letter| {
+        brackets += i32::from(letter == '[') - i32::from(letter == ']');
+        letter == '{' || letter == ';' && brackets == 0
+    })?;
+    if code[at + opens..].starts_with(';') {
         return None;
     }
     let end = block_end(code, at)?;
