@@ -386,7 +386,7 @@ impl View<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The moments at which names of the directory changed, or contents of files that it holds now;
+    /// The moments at which names of the directory changed, or contents of files while it held them;
     /// unsorted, with repetitions. At most `limit` rows of each kind are looked at.
     pub fn change_moments(&self, parent: Ino, limit: usize) -> Result<Vec<Moment>> {
         let mut statement = self.db.prepare_cached(
@@ -396,7 +396,14 @@ impl View<'_> {
              SELECT * FROM (SELECT inode.content_since FROM dentry CROSS JOIN inode \
              ON inode.ino = dentry.ino WHERE dentry.parent = ?1 LIMIT ?2) UNION ALL \
              SELECT * FROM (SELECT inode_past.content_since FROM dentry CROSS JOIN inode_past \
-             ON inode_past.ino = dentry.ino WHERE dentry.parent = ?1 LIMIT ?2)",
+             ON inode_past.ino = dentry.ino WHERE dentry.parent = ?1 LIMIT ?2) UNION ALL \
+             SELECT content_since FROM (SELECT inode.content_since, gone.since, gone.until \
+             FROM dentry_past AS gone CROSS JOIN inode ON inode.ino = gone.ino \
+             WHERE gone.parent = ?1 LIMIT ?2) WHERE content_since > since AND content_since < until \
+             UNION ALL \
+             SELECT content_since FROM (SELECT was.content_since, gone.since, gone.until \
+             FROM dentry_past AS gone CROSS JOIN inode_past AS was ON was.ino = gone.ino \
+             WHERE gone.parent = ?1 LIMIT ?2) WHERE content_since > since AND content_since < until",
         )?;
         let rows = statement.query_map((parent.0, limit), |row| row.get(0).map(Moment))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -344,6 +344,23 @@ fn the_moments_of_a_directory_are_those_of_its_names_and_contents() {
 }
 
 #[test]
+fn saves_of_what_is_gone_are_moments_of_the_directory_that_had_it() {
+    let store = Store::new();
+    store.make(10, 5, 1, "deleted");
+    store.save(20, 5, 1, 9);
+    store.save(30, 5, 2, 9);
+    store.remove(40, 1, "deleted", true);
+    store.make(50, 6, 1, "moved");
+    store.save(60, 6, 3, 9);
+    store.rename(70, (1, "moved"), (2, "moved"));
+    store.save(80, 6, 4, 9);
+    let mut moments = store.ask(|view| view.change_moments(Ino::ROOT, 100));
+    moments.sort();
+    moments.dedup();
+    assert_eq!(moments, [10, 20, 30, 40, 50, 60, 70].map(Moment));
+}
+
+#[test]
 fn names_of_a_large_directory_are_found_by_index() {
     let store = Store::new();
     let plan = |sql: &str| {
