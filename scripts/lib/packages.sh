@@ -9,7 +9,11 @@ CARGO_DENY_VERSION=0.18.9
 NEEDED="fusermount3=fuse3 setfacl=acl setfattr=attr mkfs.xfs=xfsprogs mkfs.ext4=e2fsprogs stress-ng=stress-ng
     fio=fio dbench=dbench git=git sqlite3=sqlite3 rsync=rsync vim=vim convert=imagemagick
     exiftool=libimage-exiftool-perl strace=strace bindfs=bindfs cc=build-essential pkg-config=pkg-config
-    losetup=mount ps=procps fiu-run=fiu-utils"
+    losetup=mount ps=procps fiu-run=fiu-utils smbd=samba smbclient=smbclient gio=libglib2.0-bin
+    gdk-pixbuf-thumbnailer=libgdk-pixbuf2.0-bin updatedb=plocate gimp=gimp soffice=libreoffice-writer-nogui"
+
+# What comes with a server or a nightly job that the tests start by themselves and the machine must not.
+NOT_STARTED="smbd nmbd samba-ad-dc plocate-updatedb.timer"
 
 install_packages() {
     local missing="" pair
@@ -19,12 +23,36 @@ install_packages() {
     done
     # pjdfstest links it.
     [ -e /usr/include/sys/acl.h ] || missing="$missing libacl1-dev"
+    compgen -G '/usr/lib/*/samba/vfs/shadow_copy2.so' >/dev/null || missing="$missing samba-vfs-modules"
     if [ -z "$missing" ]; then return 0; fi
     echo "installing:$missing"
     # shellcheck disable=SC2086
-    as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+    as_root apt-get update -qq && without_starting as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
+
+# without_starting COMMAND...: runs it while packages may start no server; those of NOT_STARTED that it brings are not
+# started with the machine either.
+without_starting() {
+    local new="" unit
+    for unit in $NOT_STARTED; do
+        systemctl cat "$unit" >/dev/null 2>&1 || new="$new $unit"
+    done
+    without_starting_now "$@" || return 1
+    for unit in $new; do
+        as_root systemctl disable --quiet "$unit" >/dev/null 2>&1 || true
+    done
+}
+
+# What Debian's packages ask before they start anything, for as long as the command runs; a machine may have its own.
+without_starting_now() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"
+    fi
+    "$@"
+)
 
 # cargo_tool PROGRAM VERSION: into target/tools, unless that version is there.
 cargo_tool() {
