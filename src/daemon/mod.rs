@@ -3,6 +3,7 @@
 mod background;
 mod busy;
 mod check;
+mod drive;
 mod events;
 mod history;
 mod logger;

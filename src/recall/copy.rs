@@ -26,6 +26,8 @@ pub(super) struct Copy<'a, 'p> {
     pub(super) linked: HashMap<Ino, PathBuf>,
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// Entries whose owner or attributes could not be set, since only root, or their owner, may.
+    pub(super) refused: u64,
     pub(super) progress: &'a mut Progress<'p>,
 }
 
@@ -37,7 +39,17 @@ impl<'a, 'p> Copy<'a, 'p> {
         progress: &'a mut Progress<'p>,
     ) -> Copy<'a, 'p> {
         let is_durable = false;
-        Copy { from, to, cause, is_durable, linked: HashMap::new(), files: 0, bytes: 0, progress }
+        Copy {
+            from,
+            to,
+            cause,
+            is_durable,
+            linked: HashMap::new(),
+            files: 0,
+            bytes: 0,
+            refused: 0,
+            progress,
+        }
     }
 
     /// Copies what is at `from`, with everything below it, to the free name `to`.
@@ -134,8 +146,9 @@ impl<'a, 'p> Copy<'a, 'p> {
 
     /// Owner, extended attributes, permissions, times: in this order, since each may change those before it. What only
     /// root may give away stays with whoever runs the command, as with `cp -a`.
-    pub(super) fn attributes(&self, from: &Path, attr: &Attr, to: &Path) -> Result<()> {
+    pub(super) fn attributes(&mut self, from: &Path, attr: &Attr, to: &Path) -> Result<()> {
         let owner = self.to.set_owner(to, attr.uid, attr.gid);
+        self.refused += u64::from(owner.is_err());
         unless_refused(owner).map_err(at(self.to, "give away", to))?;
         if attr.kind != FileKind::Symlink {
             self.xattrs(from, to)?;

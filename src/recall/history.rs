@@ -4,7 +4,7 @@
 //! names; then of those above it, for directories that were deleted and made anew under the same name.
 
 use super::error::{Error, Result, at};
-use super::tree::{Tree, attr_if_any};
+use super::tree::{Tree, attr_if_any, is_absent};
 use crate::model::{Attr, FileKind, Moment, Timestamp, Zone, moment_name, parse_when, shown_name};
 use std::ffi::OsStr;
 use std::io::Write;
@@ -108,9 +108,9 @@ pub fn versions(tree: &dyn Tree, path: &Path) -> Result<Vec<Version>> {
 pub(super) fn versions_of_name(tree: &dyn Tree, dir: &Path, name: &OsStr) -> Result<Vec<Version>> {
     let shown = shown_name(name.as_bytes());
     let list = dir.join(HISTORY).join(OsStr::from_bytes(&shown));
-    let names = match attr_if_any(tree, &list).map_err(at(tree, "look at", &list))? {
-        Some(_) => tree.list(&list).map_err(at(tree, "list", &list))?,
-        None => return Ok(Vec::new()),
+    let names = match tree.list(&list) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        names => names.map_err(at(tree, "list", &list))?,
     };
     let mut found = Vec::with_capacity(names.len());
     for (name, _) in names {

@@ -58,15 +58,21 @@ impl Tree for Local {
     }
 
     fn xattr(&self, path: &Path, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let mut value = vec![0; XATTR_BYTES_MAX];
-        match rustix::fs::lgetxattr(self.real(path), OsStr::from_bytes(name), &mut value[..]) {
-            Ok(len) => {
-                value.truncate(len);
-                Ok(Some(value))
+        let (path, name) = (self.real(path), OsStr::from_bytes(name));
+        // Most are short.
+        for room in [256, XATTR_BYTES_MAX] {
+            let mut value = vec![0; room];
+            match rustix::fs::lgetxattr(&path, name, &mut value[..]) {
+                Ok(len) => {
+                    value.truncate(len);
+                    return Ok(Some(value));
+                }
+                Err(Errno::RANGE) => {}
+                Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
+                Err(error) => return Err(error.into()),
             }
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-            Err(error) => Err(error.into()),
         }
+        Err(Errno::TOOBIG.into())
     }
 
     fn xattr_names(&self, path: &Path) -> io::Result<Vec<Vec<u8>>> {

@@ -6,14 +6,19 @@ use super::history::{
 };
 use super::put_back::is_temporary;
 use super::tree::{Progress, Tree, attr_if_any};
-use crate::model::{FileKind, Moment, real_names};
+use crate::model::{FileKind, Moment, moment_name, real_names};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Directories within each other that are looked into.
 const DEPTH_MAX: usize = 512;
+/// What comes back within this time was not gone.
+const PAUSE_NANOS: i64 = 10_000_000_000;
+const DELETED: &str = "delete";
+const GONE: &str = "gone";
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -22,7 +27,7 @@ pub struct Event {
     pub at: Moment,
     /// To what, as a path in the tree.
     pub path: PathBuf,
-    /// `save`, `replace`, `restore`, `rewind`, `import`, or `delete`.
+    /// `save`, `replace`, `restore`, `rewind`, `import`; or `delete`, or `gone`: deleted or moved away.
     pub what: String,
     /// The version that it made, or that a deletion ended.
     pub number: Option<u64>,
@@ -40,6 +45,13 @@ pub struct Event {
     pub source: PathBuf,
 }
 
+impl Event {
+    /// Whether the name ceased to show anything.
+    pub fn is_end(&self) -> bool {
+        self.what == DELETED || self.what == GONE
+    }
+}
+
 /// What happened, the newest first.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -51,6 +63,8 @@ pub struct Log {
     pub is_directory: bool,
     /// Whether it is there today.
     pub is_living: bool,
+    /// Names below it that may not be read.
+    pub unreadable: u64,
 }
 
 impl Log {
@@ -78,7 +92,8 @@ pub fn log(
 ) -> Result<Log> {
     check_history(tree)?;
     let since = since.unwrap_or(Moment(i64::MIN));
-    let mut gathered = Gathered { tree, since, limit, events: Vec::new(), seen: 0, progress };
+    let (events, seen, unreadable) = (Vec::new(), 0, 0);
+    let mut gathered = Gathered { tree, since, limit, events, seen, unreadable, progress };
     let living = attr_if_any(tree, path).map_err(at(tree, "look at", path))?;
     let is_directory = living.is_some_and(|attr| attr.kind == FileKind::Directory);
     if is_directory {
@@ -88,9 +103,9 @@ pub fn log(
     }
     let known = gathered.seen > 0 || living.is_some();
     let has_more = gathered.cut();
-    let events = gathered.events;
+    let (events, unreadable) = (gathered.events, gathered.unreadable);
     match known {
-        true => Ok(Log { events, has_more, is_directory, is_living: living.is_some() }),
+        true => Ok(Log { events, has_more, is_directory, is_living: living.is_some(), unreadable }),
         false => Err(Error::Unknown { path: tree.shown(path) }),
     }
 }
@@ -102,6 +117,7 @@ struct Gathered<'a, 'p> {
     events: Vec<Event>,
     /// All that were found, however long ago.
     seen: u64,
+    unreadable: u64,
     progress: &'a mut Progress<'p>,
 }
 
@@ -109,26 +125,17 @@ impl Gathered<'_, '_> {
     /// What happened to one path, which need not exist any more.
     fn name(&mut self, path: &Path) -> Result<()> {
         let list = versions(self.tree, path)?;
-        self.versions(path, &list, None);
         if list.is_empty() {
-            self.last_of_deleted(path)?;
-        } else if let Some(folder) = list.iter().rev().find(|one| is_folder(one)) {
-            self.below_folder(path, &folder.path, folder.ended, 0)?;
+            return self.last_of_deleted(path);
         }
-        Ok(())
+        self.versions(path, &list, 0)
     }
 
     /// What a folder that was deleted held is no version of a name, but its last state is there.
     fn last_of_deleted(&mut self, path: &Path) -> Result<()> {
         let Some(past) = deleted(self.tree, path)? else { return Ok(()) };
-        let ended = self.until_of(&past.path)?;
+        let ended = until(self.tree, &past.path)?;
         self.below_folder(path, &past.path, ended, 0)
-    }
-
-    fn until_of(&self, path: &Path) -> Result<Option<Moment>> {
-        let told = self.tree.xattr(path, b"user.verso.until");
-        let told = told.map_err(at(self.tree, "read", path))?;
-        Ok(told.and_then(|value| read_moment(String::from_utf8_lossy(&value).into_owned())))
     }
 
     /// Everything below a directory that lives.
@@ -137,19 +144,28 @@ impl Gathered<'_, '_> {
             return Ok(());
         }
         for name in self.names_ever(dir)? {
-            let path = dir.join(&name);
-            let list = versions_of_name(self.tree, dir, &name)?;
-            self.versions(&path, &list, None);
-            if let Some(folder) = list.iter().rev().find(|one| is_folder(one)) {
-                self.below_folder(&path, &folder.path, folder.ended, depth + 1)?;
-            }
+            let list = versions_of_name(self.tree, dir, &name);
+            let done = list.and_then(|list| self.versions(&dir.join(name), &list, depth));
+            self.unless_closed(done)?;
         }
         for (name, kind) in self.list(dir)? {
             if kind == FileKind::Directory {
-                self.directory(&dir.join(name), depth + 1)?;
+                let done = self.directory(&dir.join(name), depth + 1);
+                self.unless_closed(done)?;
             }
         }
         Ok(())
+    }
+
+    /// What may not be read is counted, and left out.
+    fn unless_closed(&mut self, done: Result<()>) -> Result<()> {
+        match done {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                self.unreadable += 1;
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// The names in a directory that have a history, living and gone, but for those of unfinished work.
@@ -172,51 +188,57 @@ impl Gathered<'_, '_> {
     ) -> Result<()> {
         let attr = self.tree.attr(past).map_err(at(self.tree, "look at", past))?;
         if attr.kind != FileKind::Directory {
-            let version = Version {
-                number: None,
-                began: Moment(attr.mtime.0),
-                ended,
-                author: attr.uid,
-                cause: "save".to_owned(),
-                attr,
-                path: past.to_owned(),
-            };
-            self.versions(path, &[version], ended);
+            let (number, author, path_of_past) = (None, attr.uid, past.to_owned());
+            let (began, cause) = (Moment(attr.mtime.0), "save".to_owned());
+            let version = Version { number, began, ended, author, cause, attr, path: path_of_past };
+            self.version(path, &version, ended.map(|ended| (ended, DELETED)));
             return Ok(());
         }
         if depth == DEPTH_MAX {
             return Ok(());
         }
         for (name, _) in self.list(past)? {
-            self.below_folder(&path.join(&name), &past.join(&name), ended, depth + 1)?;
+            let (path, past) = (path.join(&name), past.join(&name));
+            let done = self.below_folder(&path, &past, ended, depth + 1);
+            self.unless_closed(done)?;
         }
         Ok(())
     }
 
-    /// The versions of a name, and its deletion. Those of a folder are only its deletion.
-    fn versions(&mut self, path: &Path, list: &[Version], ended: Option<Moment>) {
+    /// The versions of a name, when they went, and what the last folder held that had this name.
+    fn versions(&mut self, path: &Path, list: &[Version], depth: usize) -> Result<()> {
+        let mut last_folder = None;
         for (index, version) in list.iter().enumerate() {
-            let event = Event {
-                at: version.began,
-                path: path.to_owned(),
-                what: version.cause.clone(),
-                number: version.number,
-                size: (!is_folder(version)).then_some(version.attr.size),
-                author: Some(version.author),
-                until: version.ended,
-                hash: None,
-                kind: version.attr.kind,
-                source: version.path.clone(),
-            };
-            let next = list.get(index + 1).map(|next| next.began);
-            let gone = version.ended.filter(|gone| next.is_none_or(|next| *gone < next));
-            if let Some(gone) = gone.or(ended) {
-                let what = "delete".to_owned();
-                self.push(Event { at: gone, what, author: None, ..event.clone() });
+            let gone = went(self.tree, path, version, list.get(index + 1))?;
+            self.version(path, version, gone);
+            if is_folder(version) {
+                last_folder = Some((version, gone));
             }
-            if !is_folder(version) {
-                self.push(event);
-            }
+        }
+        let Some((folder, gone)) = last_folder else { return Ok(()) };
+        let ended = gone.filter(|(_, what)| *what == DELETED).map(|(ended, _)| ended);
+        self.below_folder(path, &folder.path, ended, depth + 1)
+    }
+
+    /// A version, and that it went. Of a folder, which is a version once it is gone, only that.
+    fn version(&mut self, path: &Path, version: &Version, gone: Option<(Moment, &str)>) {
+        let event = Event {
+            at: version.began,
+            path: path.to_owned(),
+            what: version.cause.clone(),
+            number: version.number,
+            size: (!is_folder(version)).then_some(version.attr.size),
+            author: Some(version.author),
+            until: version.ended,
+            hash: None,
+            kind: version.attr.kind,
+            source: version.path.clone(),
+        };
+        if let Some((at, what)) = gone {
+            self.push(Event { at, what: what.to_owned(), author: None, ..event.clone() });
+        }
+        if !is_folder(version) {
+            self.push(event);
         }
     }
 
@@ -235,8 +257,7 @@ impl Gathered<'_, '_> {
 
     fn sort(&mut self) {
         self.events.sort_by(|a, b| {
-            let deleted = |event: &Event| event.what == "delete";
-            let newest = b.at.cmp(&a.at).then(deleted(b).cmp(&deleted(a)));
+            let newest = b.at.cmp(&a.at).then(b.is_end().cmp(&a.is_end()));
             newest.then(b.number.cmp(&a.number)).then(a.path.cmp(&b.path))
         });
     }
@@ -252,6 +273,38 @@ impl Gathered<'_, '_> {
     fn list(&self, dir: &Path) -> Result<Vec<(OsString, FileKind)>> {
         self.tree.list(dir).map_err(at(self.tree, "list", dir))
     }
+}
+
+/// When and how the name ceased to show the version, if nothing took its place. Programs empty a file or move it away
+/// before they write it anew: what comes back soon was not gone.
+fn went(
+    tree: &dyn Tree,
+    path: &Path,
+    version: &Version,
+    next: Option<&Version>,
+) -> Result<Option<(Moment, &'static str)>> {
+    let Some(ended) = version.ended else { return Ok(None) };
+    match next {
+        Some(next) if next.began.0.saturating_sub(ended.0) < PAUSE_NANOS => return Ok(None),
+        _ if was_there(tree, path, ended)? => return Ok(None),
+        _ => {}
+    }
+    let Some(past) = deleted(tree, path)? else { return Ok(Some((ended, GONE))) };
+    let is_this = until(tree, &past.path)?.is_none_or(|until| until == ended);
+    Ok(Some((ended, if is_this { DELETED } else { GONE })))
+}
+
+/// Whether the name showed anything at a moment.
+fn was_there(tree: &dyn Tree, path: &Path, moment: Moment) -> Result<bool> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(true) };
+    let then = dir.join(HISTORY).join("@at").join(moment_name(moment)).join(name);
+    Ok(attr_if_any(tree, &then).map_err(at(tree, "look at", &then))?.is_some())
+}
+
+/// Until when a name showed what was deleted.
+fn until(tree: &dyn Tree, path: &Path) -> Result<Option<Moment>> {
+    let told = tree.xattr(path, b"user.verso.until").map_err(at(tree, "read", path))?;
+    Ok(told.and_then(|value| read_moment(String::from_utf8_lossy(&value).into_owned())))
 }
 
 fn is_folder(version: &Version) -> bool {

@@ -22,7 +22,7 @@ pub use error::{Error, Result};
 pub use history::{Past, Pick, Version, pick, state_at, versions, write_content};
 pub use local::Local;
 pub use log::{Event, Log, log};
-pub use put_back::{Done, Place, Rewind, plan_rewind, restore, rewind, undelete};
+pub use put_back::{Done, Place, Rewind, Rewound, plan_rewind, restore, rewind, undelete};
 pub use stored::Stored;
 pub use tree::{Progress, Tree, printable};
 pub use users::Users;

@@ -9,6 +9,7 @@ use super::tree::{Progress, Tree, attr_if_any};
 use crate::model::{Attr, FileKind, Ino, Mode, Moment, moment_name};
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,8 @@ pub struct Done {
     pub files: u64,
     /// Their bytes, most of which take no space.
     pub bytes: u64,
+    /// How many of them belong to another user than they did.
+    pub refused: u64,
 }
 
 /// Whether a name is one of unfinished work.
@@ -102,8 +105,8 @@ fn put(
         return Err(error);
     }
     to.sync(parent(path)).map_err(at(to, "write", path))?;
-    let (files, bytes) = (copy.files, copy.bytes);
-    Ok(Done { from, files, bytes })
+    let (files, bytes, refused) = (copy.files, copy.bytes, copy.refused);
+    Ok(Done { from, files, bytes, refused })
 }
 
 fn is_directory(attr: &Attr) -> bool {
@@ -167,20 +170,29 @@ pub fn plan_rewind(
     Ok(Rewind { dir: dir.to_owned(), past, changes, kept })
 }
 
-/// Carries the plan out, and answers a moment just before, to which the directory can be rewound again. Interrupted at
-/// any point, some of it is done, each file wholly or not; it can be run again or undone.
+/// What a rewind did.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewound {
+    /// A moment just before, to which the directory can be rewound again.
+    pub before: Moment,
+    /// Entries whose owner or attributes are not what they were, since only root, or their owner, may set them.
+    pub refused: u64,
+}
+
+/// Carries the plan out. Interrupted at any point, some of it is done, each file wholly or not; it can be run again or
+/// undone.
 pub fn rewind(
     tree: &dyn Tree,
     plan: &Rewind,
     now: &dyn Fn() -> Moment,
     progress: &mut Progress<'_>,
-) -> Result<Moment> {
+) -> Result<Rewound> {
     for change in plan.changes.iter().filter(|change| change.what != What::Added) {
         save(tree, &join(&plan.dir, &change.path), change.before.as_ref());
     }
     let before = now();
-    carry_out(tree, plan, progress)?;
-    Ok(before)
+    let refused = carry_out(tree, plan, progress)?;
+    Ok(Rewound { before, refused })
 }
 
 /// What a program wrote and has not closed yet becomes part of history, before the file is taken away from it. Whoever
@@ -191,7 +203,7 @@ fn save(tree: &dyn Tree, path: &Path, attr: Option<&Attr>) {
     }
 }
 
-fn carry_out(tree: &dyn Tree, plan: &Rewind, progress: &mut Progress<'_>) -> Result<()> {
+fn carry_out(tree: &dyn Tree, plan: &Rewind, progress: &mut Progress<'_>) -> Result<u64> {
     let mut copy = Copy::new(tree, tree, "rewind", progress);
     copy.linked.clone_from(&plan.kept);
     let mut work = Work { tree, plan, copy };
@@ -208,7 +220,8 @@ fn carry_out(tree: &dyn Tree, plan: &Rewind, progress: &mut Progress<'_>) -> Res
     for change in plan.changes.iter().rev() {
         work.finish_directory(change)?;
     }
-    tree.sync(&plan.dir).map_err(at(tree, "write", &plan.dir))
+    tree.sync(&plan.dir).map_err(at(tree, "write", &plan.dir))?;
+    Ok(work.copy.refused)
 }
 
 struct Work<'a, 'p> {
@@ -240,7 +253,7 @@ impl Work<'_, '_> {
         match change.what {
             What::Deleted => Ok(()),
             What::Attributes if is_directory(attr) => Ok(()),
-            What::Attributes => self.set_attributes(change, &past, &living),
+            What::Attributes => self.try_attributes(change, &past, &living),
             What::Added if is_directory(attr) => self.copy.directory(attr, &living),
             What::Added | What::Changed => self.put(&past, attr, &living, change.before.is_some()),
         }
@@ -263,20 +276,32 @@ impl Work<'_, '_> {
         })
     }
 
-    fn finish_directory(&self, change: &Change) -> Result<()> {
+    fn finish_directory(&mut self, change: &Change) -> Result<()> {
         let Some(attr) = change.after.as_ref().filter(|attr| is_directory(attr)) else {
             return Ok(());
         };
         let (past, living) = (self.past(change), self.living(change));
         match change.what {
             What::Added => self.copy.attributes(&past, attr, &living),
-            What::Attributes => self.set_attributes(change, &past, &living),
+            What::Attributes => self.try_attributes(change, &past, &living),
             What::Changed | What::Deleted => Ok(()),
         }
     }
 
+    /// What belongs to others keeps its attributes.
+    fn try_attributes(&mut self, change: &Change, past: &Path, living: &Path) -> Result<()> {
+        let refused = self.copy.refused;
+        match self.set_attributes(change, past, living) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                self.copy.refused = refused + 1;
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     /// Attributes of what stays. The past shows no set-user-id and no set-group-id: those that are there now stay.
-    fn set_attributes(&self, change: &Change, past: &Path, living: &Path) -> Result<()> {
+    fn set_attributes(&mut self, change: &Change, past: &Path, living: &Path) -> Result<()> {
         let (Some(before), Some(after)) = (&change.before, &change.after) else { return Ok(()) };
         for (name, _) in own_xattrs(self.tree, living)? {
             let is_kept = is_directory(after) && name == ACCESS_LIST;

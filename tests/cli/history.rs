@@ -19,28 +19,28 @@ const EACH_SAVE: (&str, &str) = ("VERSO_HISTORY__SLOT", "0s");
 const ANNA: u32 = 61_001;
 
 /// A drive on which something has happened.
-struct Drive {
+pub(crate) struct Drive {
     bench: Bench,
 }
 
 impl Drive {
-    fn new() -> Drive {
+    pub(crate) fn new() -> Drive {
         let drive = Drive { bench: Bench::new() };
         drive.mount("");
         drive
     }
 
-    fn mount(&self, options: &str) {
+    pub(crate) fn mount(&self, options: &str) {
         let words = format!("mount STORE DRIVE {options}");
         self.bench.with_variable(EACH_SAVE.0, EACH_SAVE.1, &words).ok();
     }
 
-    fn unmount(&self) {
+    pub(crate) fn unmount(&self) {
         self.bench.verso("umount DRIVE").ok();
     }
 
     /// Where a path of the drive is; `/` is its root.
-    fn at(&self, path: impl AsRef<OsStr>) -> PathBuf {
+    pub(crate) fn at(&self, path: impl AsRef<OsStr>) -> PathBuf {
         let path = Path::new(path.as_ref());
         self.bench.drive.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -56,7 +56,7 @@ impl Drive {
         command
     }
 
-    fn verso(&self, words: &str, path: impl AsRef<OsStr>) -> Ran {
+    pub(crate) fn verso(&self, words: &str, path: impl AsRef<OsStr>) -> Ran {
         ran(&mut self.command(words, path))
     }
 
@@ -111,7 +111,7 @@ fn ran(command: &mut Command) -> Ran {
 }
 
 /// The present moment, as an argument.
-fn now() -> String {
+pub(crate) fn now() -> String {
     moment_name(Moment(Timestamp::from(SystemTime::now()).0))
 }
 
@@ -120,7 +120,7 @@ fn is_root() -> bool {
 }
 
 /// Everything below a directory: kinds, permissions, times, contents, targets, and which names are one file.
-fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     let (mut found, mut first_names) = (BTreeMap::new(), BTreeMap::new());
     let mut open = vec![root.to_owned()];
     let mut entries: Vec<PathBuf> = Vec::new();

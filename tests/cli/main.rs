@@ -5,4 +5,5 @@
 mod commands;
 mod history;
 mod mounted;
+mod rewinding;
 mod support;

@@ -5,7 +5,7 @@ use super::super::status::show_json;
 use super::words::Reader;
 use crate::config::format_bytes;
 use crate::model::{Attr, FileKind, Moment, moment_name};
-use crate::recall::{Body, Change, FileDiff, Rewind, TreeDiff, What, printable};
+use crate::recall::{Body, Change, FileDiff, Rewind, Rewound, TreeDiff, What, printable};
 use serde_json::{Error, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -152,21 +152,23 @@ fn count(changes: &[Change]) -> Vec<String> {
     counted.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect()
 }
 
-/// Prints what a rewind changes, or changed. `undo`: the moment to go back to, once it was done.
+/// Prints what a rewind changes, or changed. `done`: once it was, what it did, and the command that goes back.
 pub fn show_rewind(
     plan: &Rewind,
     (path, target): (&str, Moment),
-    undo: Option<(Moment, &str)>,
+    done: Option<(Rewound, &str)>,
     reader: &Reader,
     json: bool,
 ) -> Result<(), Error> {
     let undo_command =
-        undo.map(|(moment, command)| format!("{command} --at {}", moment_name(moment)));
+        done.map(|(done, command)| format!("{command} --at {}", moment_name(done.before)));
+    let refused = done.map_or(0, |(done, _)| done.refused);
     if json {
         return show_json(&json!({
             "path": path,
             "at": moment_name(target),
-            "done": undo.is_some(),
+            "done": done.is_some(),
+            "refused": refused,
             "changes": plan.changes.iter().map(change_json).collect::<Vec<_>>(),
             "undo": undo_command,
         }));
@@ -181,6 +183,10 @@ pub fn show_rewind(
         (false, None) => say(&format!("going back to {when} would mean: {}", summary.join(", "))),
         (false, Some(undo)) => {
             say(&format!("{path} is what it was at {when}: {}", summary.join(", ")));
+            if refused > 0 {
+                let why = "have another owner or other attributes than then, since only root can set them";
+                say(&format!("{refused} of them {why}"));
+            }
             say(&format!("to undo: {undo}"));
         }
     }

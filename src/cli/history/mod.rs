@@ -38,6 +38,7 @@ pub fn show_done(
             "size": done.from.attr.size,
             "entries": done.files,
             "bytes": done.bytes,
+            "other_owner": done.refused,
         }));
     }
     let number = number.map_or(String::new(), |number| format!("version {number} of "));
@@ -48,5 +49,8 @@ pub fn show_done(
     };
     let place = if from == to { String::new() } else { format!(" to {to}") };
     say(&format!("restored {number}{from}{place}: {count}{of}"));
+    if done.refused > 0 {
+        say(&format!("{} of them are yours now: only root can give files away", done.refused));
+    }
     Ok(())
 }

@@ -28,6 +28,7 @@ pub fn show_log(
             "deleted": deleted,
             "events": events,
             "has_more": log.has_more,
+            "unreadable": log.unreadable,
         }));
     }
     say(&to_text(log, path, reader));
@@ -36,7 +37,7 @@ pub fn show_log(
 
 /// The deletion of what was asked for, if it is not there.
 fn deleted(log: &Log) -> Option<&Event> {
-    log.events.first().filter(|event| !log.is_directory && event.what == "delete")
+    log.events.first().filter(|event| !log.is_directory && event.is_end())
 }
 
 fn to_json(event: &Event, reader: &Reader) -> Value {
@@ -78,6 +79,9 @@ fn to_text(log: &Log, path: &str, reader: &Reader) -> String {
     if !log.is_living && deleted(log).is_none() {
         lines.insert(0, format!("{path} is not there any more"));
     }
+    if log.unreadable > 0 {
+        lines.push(format!("{} names may not be read by you", log.unreadable));
+    }
     if log.has_more {
         lines.push("… and more before: see --limit and --since".to_owned());
     }
@@ -86,7 +90,7 @@ fn to_text(log: &Log, path: &str, reader: &Reader) -> String {
 
 fn row(event: &Event, reader: &Reader) -> [String; 7] {
     let or_nothing = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
-    let is_deletion = event.what == "delete";
+    let is_deletion = event.is_end();
     let slash = if event.kind == FileKind::Directory { "/" } else { "" };
     [
         or_nothing(event.number.filter(|_| !is_deletion).map(|number| number.to_string())),
@@ -144,7 +148,8 @@ mod tests {
     #[test]
     fn a_row_is_a_line() {
         let events = vec![event("delete", 12, 7200), event("save", 12, 60)];
-        let mut log = Log { events, has_more: true, is_directory: false, is_living: false };
+        let mut log =
+            Log { events, has_more: true, is_directory: false, is_living: false, unreadable: 0 };
         let now = Moment(7_200_000_000_000);
         let reader = Reader { now, zone: Zone::UTC, users: Users::default() };
         let text = to_text(&log, "p", &reader);
