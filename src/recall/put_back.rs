@@ -34,6 +34,8 @@ pub struct Place<'a> {
 pub struct Done {
     /// Which state.
     pub from: Past,
+    /// Whether it is itself what was deleted, with its history, and no copy; nothing is counted then.
+    pub is_moved: bool,
     /// Files, directories and links.
     pub files: u64,
     /// Their bytes, most of which take no space.
@@ -63,7 +65,8 @@ pub fn restore(
     put(tree, past, place, "restore", progress)
 }
 
-/// Brings back what was deleted at `path`, a whole tree too.
+/// Brings back what was deleted at `path`, a whole tree too. In its own place it goes on with its history, where the
+/// drive can do that; else, and elsewhere, it is a copy.
 ///
 /// # Errors
 /// [`Error::NotDeleted`], and [`Error::Exists`].
@@ -74,9 +77,34 @@ pub fn undelete(
     progress: &mut Progress<'_>,
 ) -> Result<Done> {
     check_history(tree)?;
+    let there = attr_if_any(place.tree, place.path);
+    if there.map_err(at(place.tree, "look at", place.path))?.is_some() && !place.replaces {
+        return Err(Error::Exists { path: place.tree.shown(place.path) });
+    }
     let past = deleted(tree, path)?;
     let past = past.ok_or_else(|| Error::NotDeleted { path: tree.shown(path) })?;
+    let in_place = std::ptr::addr_eq(tree, place.tree) && path == place.path;
+    if in_place && move_back(tree, &past.path, path)? {
+        tree.sync(parent(path)).map_err(at(tree, "write", path))?;
+        return Ok(Done { from: past, is_moved: true, files: 0, bytes: 0, refused: 0 });
+    }
     put(tree, past, place, "restore", progress)
+}
+
+/// Moves out of `@deleted`; whether that was possible.
+fn move_back(tree: &dyn Tree, from: &Path, to: &Path) -> Result<bool> {
+    use ErrorKind::{
+        AlreadyExists, CrossesDevices, PermissionDenied, ReadOnlyFilesystem, Unsupported,
+    };
+    match tree.rename(from, to, false) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == AlreadyExists => Err(Error::Exists { path: tree.shown(to) }),
+        // What can't be moved can be copied: what says so for another reason says it again then.
+        Err(error) => match error.kind() {
+            CrossesDevices | PermissionDenied | ReadOnlyFilesystem | Unsupported => Ok(false),
+            _ => Err(at(tree, "put in place", to)(error)),
+        },
+    }
 }
 
 fn put(
@@ -106,7 +134,7 @@ fn put(
     }
     to.sync(parent(path)).map_err(at(to, "write", path))?;
     let (files, bytes, refused) = (copy.files, copy.bytes, copy.refused);
-    Ok(Done { from, files, bytes, refused })
+    Ok(Done { from, is_moved: false, files, bytes, refused })
 }
 
 fn is_directory(attr: &Attr) -> bool {

@@ -36,14 +36,16 @@ pub fn show_done(
             "version": number,
             "moment": began.map(moment_name),
             "size": done.from.attr.size,
-            "entries": done.files,
-            "bytes": done.bytes,
+            "with_history": done.is_moved,
+            "entries": (!done.is_moved).then_some(done.files),
+            "bytes": (!done.is_moved).then_some(done.bytes),
             "other_owner": done.refused,
         }));
     }
     let number = number.map_or(String::new(), |number| format!("version {number} of "));
     let of = began.map_or(String::new(), |began| format!(", of {}", reader.time(began)));
     let count = match done.files {
+        _ if done.is_moved => "with its history".to_owned(),
         0 | 1 => format_bytes(done.bytes),
         files => format!("{files} files and directories, {}", format_bytes(done.bytes)),
     };
