@@ -58,7 +58,8 @@ impl Place {
     pub(crate) fn shell(&self, script: &str) -> String {
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", script]).current_dir(self.root());
-        command.env("HOME", self.dir.path().join("home")).env("OUTSIDE", self.outside());
+        let home = self.dir.path().join("home");
+        command.env("HOME", &home).env("TMPDIR", &home).env("OUTSIDE", self.outside());
         run(&mut command)
     }
 
