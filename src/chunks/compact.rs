@@ -25,6 +25,14 @@ impl PackStore {
         self.write(header, &table, &body)
     }
 
+    /// Seals the pack being written, and begins another.
+    pub fn begin_pack(&self) -> Result<()> {
+        self.check_writable()?;
+        let mut state = self.state.lock();
+        state.seal_if_full(0).map_err(|error| self.poisoned_by(error))?;
+        state.ensure_active(&self.files, self.store_id, self.options.target_bytes)
+    }
+
     /// Removes a sealed pack with everything in it; answers how many bytes come free. That nothing needs it, also after
     /// a power cut, is for the caller to know. One that isn't there or is still being written,
     /// and the last one, are left alone: 0.

@@ -60,7 +60,7 @@ pub struct PackStore {
     pub(super) cache: Cache,
     /// Verified tables of chunks that can be read in parts.
     pub(super) tables: Cache,
-    options: PackOptions,
+    pub(super) options: PackOptions,
     pub(super) store_id: [u8; 16],
     /// The append lock: guards which pack is written, and where.
     pub(super) state: Mutex<State>,
@@ -120,7 +120,12 @@ impl State {
     }
 
     /// Begins a pack if none is being written. A failure breaks nothing that is there.
-    fn ensure_active(&mut self, files: &Files, store: [u8; 16], target_bytes: u64) -> Result<()> {
+    pub(super) fn ensure_active(
+        &mut self,
+        files: &Files,
+        store: [u8; 16],
+        target_bytes: u64,
+    ) -> Result<()> {
         if self.active.is_none() {
             let name = PackName { store, pack: self.next };
             let active = Active::create(files.path(name.pack), name, target_bytes)?;
@@ -134,7 +139,7 @@ impl State {
     }
 
     /// Seals the pack being written if it has reached its size.
-    fn seal_if_full(&mut self, target_bytes: u64) -> Result<()> {
+    pub(super) fn seal_if_full(&mut self, target_bytes: u64) -> Result<()> {
         let full = self.active.as_mut().filter(|active| active.position >= target_bytes);
         let Some(active) = full else { return Ok(()) };
         let len = active.seal()?;
@@ -380,7 +385,7 @@ impl PackStore {
     }
 
     /// Poisons the store, unless the disk was just full.
-    fn poisoned_by(&self, error: Error) -> Error {
+    pub(super) fn poisoned_by(&self, error: Error) -> Error {
         if matches!(error, Error::NoSpace) { error } else { self.poison(error) }
     }
 

@@ -35,5 +35,5 @@ pub use options::{AtimeMode, VolumeOptions};
 pub use status::Status;
 pub use store::{CreateOptions, StoreError, create_store, store_exists};
 pub use types::*;
-pub use upkeep::{Reason, SpaceReport, UpkeepReport};
+pub use upkeep::{EraseReport, Reason, SpaceReport, UpkeepReport};
 pub use volume::Volume;

@@ -2,7 +2,7 @@
 
 use super::counters::Counters;
 use super::writer::Writer;
-use super::{Error, Result, past, schema};
+use super::{Error, Result, erase, past, schema};
 use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
@@ -59,6 +59,7 @@ impl Meta {
         let writer = connect(path, WRITER_CACHE_BYTES)?;
         schema::verify(&writer)?;
         past::prepare(&writer)?;
+        erase::prepare(&writer)?;
         let counters = Counters::load(&writer)?;
         let key: [u8; 16] =
             writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;
@@ -304,5 +305,8 @@ fn connect(path: &Path, cache_bytes: i64) -> Result<Connection> {
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "cache_size", -(cache_bytes / 1024))?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
+    // Rows that are deleted are overwritten: what was erased must not be found in the file, and most of it was
+    // deleted from the live tables long before.
+    db.pragma_update(None, "secure_delete", true)?;
     Ok(db)
 }

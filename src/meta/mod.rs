@@ -10,6 +10,7 @@ mod check;
 mod chunks;
 mod counters;
 mod database;
+mod erase;
 mod error;
 mod extents;
 mod garbage;

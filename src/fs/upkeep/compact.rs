@@ -44,7 +44,7 @@ impl Volume {
     }
 
     /// Removes the packs of which nothing is needed.
-    fn remove_packs(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+    pub(super) fn remove_packs(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
         let mut freed = Freed::default();
         let packs = self.sealed_packs()?;
         let used = self.bytes_in_use()?;
@@ -83,8 +83,17 @@ impl Volume {
             .filter(|pack| is_sparse(pack))
             .map(|pack| pack.id)
             .collect();
+        self.empty_packs(&sparse, stop)
+    }
+
+    /// Moves what is needed of these packs to others.
+    pub(super) fn empty_packs(
+        &self,
+        packs: &HashSet<PackId>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64> {
         let mut moved = 0;
-        for (_, chunks) in self.chunks_of(&sparse)? {
+        for (_, chunks) in self.chunks_of(packs)? {
             for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
                 if stop() {
                     return Ok(moved);

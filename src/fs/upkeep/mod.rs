@@ -2,14 +2,16 @@
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
 //! are emptied and removed · `why.rs` what retention says about one name · `space.rs` what
-//! would come free without one. All of it is done while the drive is in use, in small steps; each can be the last one.
+//! would come free without one · `erase.rs` its end, at once. All of it is done while the drive is in use, in small steps; each can be the last one.
 
 mod collect;
 mod compact;
+mod erase;
 mod retention;
 mod space;
 mod why;
 
+pub use erase::EraseReport;
 pub use space::SpaceReport;
 pub use why::Reason;
 

@@ -35,8 +35,7 @@ impl Volume {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
             let tree = Tree::below(view, name)?;
             let owned = tree.owned(view)?;
-            let mut needs = Needs::up_to(last);
-            view.each_naming(&mut |ino, chunk, is_past| needs.note(&owned, ino, chunk, is_past))?;
+            let needs = Needs::of(view, &owned, last)?;
             let mut report =
                 SpaceReport { logical_bytes: owned.logical_bytes, ..Default::default() };
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
@@ -52,15 +51,15 @@ impl Volume {
 }
 
 /// Everything that a name led to, today or in the past.
-struct Tree {
-    top: Name,
-    folders: HashSet<Ino>,
+pub(super) struct Tree {
+    pub(super) top: Name,
+    pub(super) folders: HashSet<Ino>,
     /// How many living names each inode has in it.
     inodes: HashMap<Ino, u32>,
 }
 
 impl Tree {
-    fn below(view: &View<'_>, top: Name) -> Result<Tree> {
+    pub(super) fn below(view: &View<'_>, top: Name) -> Result<Tree> {
         let mut tree = Tree { top, folders: HashSet::new(), inodes: HashMap::new() };
         let mut folders = Vec::new();
         for period in view.name_periods(tree.top.0, &tree.top.1)? {
@@ -94,7 +93,7 @@ impl Tree {
     }
 
     /// The inodes to which no name outside leads or led.
-    fn owned(&self, view: &View<'_>) -> Result<Owned> {
+    pub(super) fn owned(&self, view: &View<'_>) -> Result<Owned> {
         let mut owned = Owned::default();
         for (&ino, &names) in &self.inodes {
             let is_inside = |(parent, name): &Name| {
@@ -119,14 +118,14 @@ impl Tree {
 
 /// The inodes that go with a tree.
 #[derive(Default)]
-struct Owned {
-    living: HashSet<Ino>,
-    ended: HashSet<Ino>,
+pub(super) struct Owned {
+    pub(super) living: HashSet<Ino>,
+    pub(super) ended: HashSet<Ino>,
     logical_bytes: u64,
 }
 
 /// By what each chunk is needed.
-struct Needs {
+pub(super) struct Needs {
     /// By something elsewhere.
     elsewhere: IdSet,
     /// By what lives in the tree.
@@ -136,9 +135,12 @@ struct Needs {
 }
 
 impl Needs {
-    fn up_to(last: ChunkId) -> Needs {
+    /// Of all chunks up to `last`.
+    pub(super) fn of(view: &View<'_>, owned: &Owned, last: ChunkId) -> Result<Needs> {
         let none = || IdSet::up_to(last);
-        Needs { elsewhere: none(), living: none(), history: none() }
+        let mut needs = Needs { elsewhere: none(), living: none(), history: none() };
+        view.each_naming(&mut |ino, chunk, is_past| needs.note(owned, ino, chunk, is_past))?;
+        Ok(needs)
     }
 
     fn note(&mut self, owned: &Owned, ino: Ino, chunk: ChunkId, is_past: bool) {
@@ -155,7 +157,7 @@ impl Needs {
         is_here && !self.elsewhere.contains(chunk)
     }
 
-    fn goes_with_history(&self, chunk: ChunkId) -> bool {
+    pub(super) fn goes_with_history(&self, chunk: ChunkId) -> bool {
         let stays = self.elsewhere.contains(chunk) || self.living.contains(chunk);
         self.history.contains(chunk) && !stays
     }

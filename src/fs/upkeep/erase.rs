@@ -1,0 +1,127 @@
+//! Erasing: the history of a file or folder goes at once, whatever retention and pins say, and its contents with it.
+//!
+//! What nothing else names is taken out of the metadata, which overwrites rows that are deleted; its chunks leave the table, and
+//! the packs that held them are emptied and removed, however much of them is needed. What lives is not touched: who
+//! wants that gone too deletes it before. It stays where the disk under the store keeps what was deleted (snapshots,
+//! flash), and in backups.
+
+use super::space::{Needs, Owned, Tree};
+use super::why::find_name;
+use crate::fs::volume::Volume;
+use crate::fs::{Error, Result};
+use crate::meta::{ChunkRow, View};
+use crate::model::{Ino, Moment, PackId};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Inodes whose rows go in one transaction.
+const INODES_PER_COMMIT: usize = 256;
+
+/// What was erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseReport {
+    /// Files and folders of which nothing is left.
+    pub erased: u64,
+    /// Files that live on, and have no past any more.
+    pub without_past: u64,
+    /// Bytes that came free in the packs.
+    pub bytes_freed: u64,
+    /// Packs that could not be removed, since something that is being written shows a part of them: to be tried again.
+    pub packs_left: u64,
+}
+
+impl Volume {
+    /// Erases the history of the name at `path` (from the drive's root), and of everything that is or was below it.
+    pub fn erase_history(&self, path: &[u8], stop: &dyn Fn() -> bool) -> Result<EraseReport> {
+        self.check_writable()?;
+        let _turn = self.upkeep.turn.lock();
+        // A start after a power cut may go back to here, and reopens what ended since.
+        let horizon = self.meta.last_moment();
+        self.sync_all()?;
+        let (tree, owned) = self.meta.snapshot(|view| what_to_erase(view, path))?;
+        let packs = self.packs_of(&owned)?;
+        self.erase_rows(&tree, &owned, horizon)?;
+        let (bytes_freed, packs_left) = self.erase_chunks(&packs, stop)?;
+        let erased = owned.ended.len() as u64;
+        self.freeing_write(|tx| Ok(tx.note_erasure(erased, bytes_freed)?))?;
+        self.sync_commits()?;
+        // The log still has the rows as they were.
+        self.meta.checkpoint()?;
+        let without_past = owned.living.len() as u64;
+        Ok(EraseReport { erased, without_past, bytes_freed, packs_left })
+    }
+}
+
+fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
+    let name = find_name(view, path)?.ok_or(Error::NotFound)?;
+    let tree = Tree::below(view, name)?;
+    let owned = tree.owned(view)?;
+    Ok((tree, owned))
+}
+
+impl Volume {
+    /// The packs with chunks that nothing but the history that goes names.
+    fn packs_of(&self, owned: &Owned) -> Result<HashSet<PackId>> {
+        let last = self.meta.last_chunk();
+        self.meta.snapshot(|view| {
+            let needs = Needs::of(view, owned, last)?;
+            let mut packs = HashSet::new();
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                packs
+                    .extend(row.chunk.filter(|c| needs.goes_with_history(c.id)).map(|c| c.at.pack));
+                Ok(())
+            })?;
+            Ok(packs)
+        })
+    }
+
+    fn erase_rows(&self, tree: &Tree, owned: &Owned, horizon: Moment) -> Result<()> {
+        let ended: Vec<Ino> = owned.ended.iter().copied().collect();
+        let living: Vec<Ino> = owned.living.iter().copied().collect();
+        for batch in ended.chunks(INODES_PER_COMMIT) {
+            self.freeing_write(|tx| {
+                for ino in batch {
+                    tx.drop_past(*ino, horizon, &[])?;
+                    tx.drop_ended(*ino, &[])?;
+                    tx.drop_lost_names_of(*ino)?;
+                }
+                Ok(())
+            })?;
+        }
+        for batch in living.chunks(INODES_PER_COMMIT) {
+            self.freeing_write(|tx| {
+                batch.iter().try_for_each(|ino| tx.drop_past(*ino, horizon, &[]).map(drop))?;
+                Ok(())
+            })?;
+        }
+        let folders: Vec<Ino> = tree.folders.iter().copied().collect();
+        for batch in folders.chunks(INODES_PER_COMMIT) {
+            self.freeing_write(|tx| {
+                batch.iter().try_for_each(|folder| tx.drop_lost_names_in(*folder, horizon))?;
+                Ok(())
+            })?;
+        }
+        let (parent, name) = &tree.top;
+        self.freeing_write(|tx| {
+            for period in tx.name_periods(*parent, name)? {
+                if period.until.is_some_and(|until| until <= horizon) {
+                    tx.drop_period(*parent, &period)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes what nothing names any more off the disk. Answers how many bytes came free, and how many of the packs stay
+    /// because something that is being written shows a part of them.
+    fn erase_chunks(&self, packs: &HashSet<PackId>, stop: &dyn Fn() -> bool) -> Result<(u64, u64)> {
+        self.collect(Duration::ZERO, stop)?;
+        self.ingest.packs().begin_pack()?;
+        self.empty_packs(packs, stop)?;
+        let freed = self.remove_packs(stop)?;
+        let left = self.ingest.packs().packs()?;
+        let left = left.iter().filter(|pack| packs.contains(&pack.id)).count();
+        Ok((freed.bytes, left as u64))
+    }
+}

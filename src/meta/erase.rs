@@ -1,0 +1,42 @@
+//! What erasing removes: everything that tells of something, with no trace of what it was.
+
+use super::{Result, Tx};
+use crate::model::{Ino, Moment};
+use rusqlite::Connection;
+
+/// When something was erased, and how much: nothing that says what it was. Any writer that doesn't know the table keeps
+/// it all the same, since SQLite does.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS erasure(\
+     moment INTEGER PRIMARY KEY, inodes INTEGER NOT NULL, bytes INTEGER NOT NULL)";
+
+/// Makes sure that the table is there.
+pub(super) fn prepare(db: &Connection) -> Result<()> {
+    db.execute_batch(TABLE)?;
+    Ok(())
+}
+
+impl Tx<'_> {
+    /// Removes every name that the inode once had.
+    pub fn drop_lost_names_of(&self, ino: Ino) -> Result<()> {
+        let sql = "DELETE FROM dentry_past WHERE (parent, slot, until) IN (SELECT parent, slot, \
+                   until FROM dentry_past INDEXED BY dentry_past_by_ino WHERE ino = ?)";
+        self.db.prepare_cached(sql)?.execute([ino.0])?;
+        Ok(())
+    }
+
+    /// Removes every name that the directory had until `horizon`, and its pins.
+    pub fn drop_lost_names_in(&self, directory: Ino, horizon: Moment) -> Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM dentry_past WHERE parent = ? AND until <= ?")?
+            .execute((directory.0, horizon.0))?;
+        self.db.prepare_cached("DELETE FROM pin WHERE dir = ?")?.execute([directory.0])?;
+        Ok(())
+    }
+
+    /// Records that so many inodes with so many bytes were erased.
+    pub fn note_erasure(&self, inodes: u64, bytes: u64) -> Result<()> {
+        let sql = "INSERT INTO erasure (moment, inodes, bytes) VALUES (?, ?, ?)";
+        self.db.prepare_cached(sql)?.execute((self.moment.0, inodes, bytes))?;
+        Ok(())
+    }
+}
