@@ -68,6 +68,25 @@ fn a_shared_mapping_writes_to_the_file() {
     assert_eq!((&content[4_999..5_005], content[9_999]), (&b".here."[..], b'!'));
 }
 
+/// The kernel says where an append goes; what it writes back of a mapping goes where it lies.
+#[test]
+fn a_mapping_of_a_file_that_is_appended_to_writes_in_its_place() {
+    let mut mount = Mount::new();
+    let path = mount.at("f");
+    fs::write(&path, [b'.'; 10_000]).unwrap();
+    assert!(os::in_child(|| {
+        let file = read_write().append(true).open(&path)?;
+        let mut mapping = os::Mapping::new(&file, 10_000, libc::MAP_SHARED)?;
+        mapping.bytes()[5_000] = b'!';
+        mapping.sync()?;
+        (&file).write_all(b"end")?;
+        Ok(true)
+    }));
+    mount.reopen();
+    let content = fs::read(&path).unwrap();
+    assert_eq!((content.len(), content[5_000], &content[10_000..]), (10_003, b'!', &b"end"[..]));
+}
+
 #[test]
 fn a_private_mapping_does_not() {
     let mount = Mount::new();

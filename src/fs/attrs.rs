@@ -25,12 +25,12 @@ impl Volume {
         let _tree = self.tree.lock();
         let inode = self.living_inode(ino)?;
         if let Some(size) = change.size {
-            self.set_size(inode, size)?;
+            self.set_size(inode, size, change.by)?;
         }
         // Cutting a file stamps it already. The kernel asks for it with each open that empties one.
         let is_stamped = change.size.is_some() && change.mtime == Some(SetTime::Now);
         let mtime = if is_stamped { None } else { change.mtime };
-        let mut others = SetAttr { size: None, mtime, drop_privileges: false, ..*change };
+        let mut others = SetAttr { size: None, by: None, mtime, drop_privileges: false, ..*change };
         if change.drop_privileges && inode.attr.kind != FileKind::Directory {
             others.mode = others.mode.or_else(|| unprivileged(inode.attr.mode));
         }
@@ -58,7 +58,7 @@ impl Volume {
         Ok(true)
     }
 
-    fn set_size(&self, inode: Inode, size: u64) -> Result<()> {
+    fn set_size(&self, inode: Inode, size: u64, by: Option<u32>) -> Result<()> {
         match inode.attr.kind {
             FileKind::File => {}
             FileKind::Directory => return Err(Error::IsDirectory),
@@ -67,13 +67,17 @@ impl Volume {
         if size > FILE_BYTES_MAX {
             return Err(Error::TooLarge);
         }
-        if let Some(node) = self.nodes.get(inode.attr.ino) {
-            self.truncate_node(&node, size);
-            return Ok(());
-        }
         self.with_node(inode, |node| {
+            if let Some(by) = by {
+                node.lock().author = by;
+            }
             self.truncate_node(node, size);
-            self.guard_failure(self.save(node, Saving::LateClose))
+            // Where somebody has it open to write, that one saves it.
+            let writers = node.lock().writers;
+            match writers {
+                0 => self.guard_failure(self.save(node, Saving::LateClose)),
+                _ => Ok(()),
+            }
         })
     }
 

@@ -37,7 +37,7 @@ impl Saving {
     /// whole old content until that writer is done, within limits.
     fn leaves(self, state: &NodeState, now: Timestamp) -> bool {
         let is_free = match self {
-            Saving::Background => true,
+            Saving::Background => state.writers > 0,
             Saving::LateClose => state.writers > 0,
             Saving::Sync | Saving::Close | Saving::Stop => false,
         };
@@ -97,7 +97,8 @@ impl Volume {
     pub(super) fn cut(&self, node: &Node) -> Result<()> {
         let mut state = node.lock();
         let ino = node.ino;
-        let is_nothing_to_do = state.inode.saved.is_cut || state.is_dirty();
+        // Or somebody else writes to it by now.
+        let is_nothing_to_do = state.inode.saved.is_cut || state.is_dirty() || state.writers > 0;
         if is_nothing_to_do || state.inode.attr.nlink == 0 || self.options.read_only {
             return Ok(());
         }
@@ -130,7 +131,10 @@ impl Volume {
             after.attr.allocated = change.allocated;
             after.saved = state.next_saved(is_cut, change.digest);
             // A new inode whose first content this is: see `Tx::change_content`.
-            let first = state.inode.since == state.inode.content_since && state.committed_size == 0;
+            let is_new =
+                state.inode.since == state.inode.content_since && state.committed_size == 0;
+            // One that was emptied, and left so, is no new one.
+            let first = is_new && !tx.has_past(ino)?;
             tx.change_content(&after.attr, &after.saved, first)?;
             after.content_since = tx.moment;
             if !first {

@@ -60,10 +60,12 @@ impl Ingest {
     pub(super) fn store(&self, meta: &Meta, plain: &[u8]) -> Result<ChunkRef> {
         let tree = ContentTree::of(plain);
         let hash = tree.hash();
-        if let Some(chunk) = self.pending.lock().get(&hash) {
-            return Ok(*chunk);
-        }
-        if let Some(chunk) = meta.read(|view| view.chunk_by_hash(&hash))? {
+        let known = self.pending.lock().get(&hash).copied();
+        let known = match known {
+            Some(chunk) => Some(chunk),
+            None => meta.read(|view| view.chunk_by_hash(&hash))?,
+        };
+        if let Some(chunk) = known {
             self.note_use(chunk.id);
             return Ok(chunk);
         }
@@ -71,7 +73,9 @@ impl Ingest {
         let at = self.packs.append(&tree, plain)?;
         // The number is asked for after the append: see `Meta::next_chunk`.
         let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
-        Ok(*self.pending.lock().entry(hash).or_insert(chunk))
+        let chunk = *self.pending.lock().entry(hash).or_insert(chunk);
+        self.note_use(chunk.id);
+        Ok(chunk)
     }
 
     /// Remembers that a chunk could not be read back.

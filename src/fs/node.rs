@@ -77,10 +77,12 @@ impl NodeState {
     }
 
     /// Whether the committed content is a version although nobody closed it: its writer died with an earlier
-    /// daemon, or another user writes now.
+    /// daemon, another user writes now, or it was thrown away to be written anew.
     pub(super) fn must_cut_before(&self) -> bool {
         let saved = &self.inode.saved;
-        !saved.is_cut && (self.uncut_since.is_none() || saved.author != self.author)
+        let is_thrown_away = self.rewriting_since.is_some() && self.committed_size > 0;
+        let is_over = self.uncut_since.is_none() || saved.author != self.author || is_thrown_away;
+        !saved.is_cut && is_over
     }
 
     /// What is to be recorded of the next content. `digest`: by how much it changes.

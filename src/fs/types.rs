@@ -20,6 +20,8 @@ pub struct Handle(pub u64);
 /// A change of attributes; `None` leaves one as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttr {
+    /// The user id of who changes the size: the author of what comes of it. `None`: the last one.
+    pub by: Option<u32>,
     /// Permission bits (the lower twelve).
     pub mode: Option<u32>,
     /// Owner.

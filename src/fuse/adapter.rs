@@ -137,6 +137,7 @@ impl Filesystem for Adapter {
             atime: atime.map(convert::set_time),
             mtime: mtime.map(convert::set_time),
             drop_privileges: false,
+            by: size.map(|_| req.uid()),
         };
         change.drop_privileges = privileges::are_dropped_by(req, &change);
         if let (Some(_), Some(fh)) = (size, fh) {

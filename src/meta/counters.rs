@@ -18,6 +18,7 @@ const CHUNK_STEP: u64 = 65536;
 #[derive(Debug)]
 pub(super) struct Counters {
     moment: AtomicI64,
+    finished: AtomicI64,
     ino: AtomicU64,
     chunk: AtomicU64,
     ceiling_moment: AtomicI64,
@@ -34,6 +35,7 @@ impl Counters {
             })?;
         Ok(Counters {
             moment: moment.into(),
+            finished: moment.into(),
             ino: ino.into(),
             chunk: chunk.into(),
             ceiling_moment: moment.into(),
@@ -49,9 +51,14 @@ impl Counters {
         next
     }
 
-    /// The newest moment handed out.
+    /// The transaction of this moment has ended, and readers see it. Called under the writer's lock only.
+    pub(super) fn finish_moment(&self, moment: Moment) {
+        self.finished.fetch_max(moment.0, Ordering::Release);
+    }
+
+    /// The newest moment that readers see, all of it: the one of a transaction that is under way is not over.
     pub(super) fn last_moment(&self) -> Moment {
-        Moment(self.moment.load(Ordering::Relaxed))
+        Moment(self.finished.load(Ordering::Acquire))
     }
 
     pub(super) fn next_ino(&self) -> Ino {
@@ -70,6 +77,7 @@ impl Counters {
     /// writes them.
     pub(super) fn raise(&self, moment: i64, ino: u64, chunk: u64) {
         self.moment.fetch_max(moment, Ordering::Relaxed);
+        self.finished.fetch_max(moment, Ordering::Release);
         self.ino.fetch_max(ino, Ordering::Relaxed);
         self.chunk.fetch_max(chunk, Ordering::SeqCst);
         self.distrust_ceilings();

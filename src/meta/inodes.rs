@@ -196,6 +196,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Whether the inode ever was something else than it is now.
+    pub fn has_past(&self, ino: Ino) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM inode_past WHERE ino = ?)";
+        Ok(self.db.prepare_cached(sql)?.query_row([ino.0], |row| row.get(0))?)
+    }
+
     /// Writes what a save changes: size, allocation, times, and what is known of the content. The state
     /// before it is kept in the past, but for the empty file before a `first` content, of which
     /// `content_since` tells enough.

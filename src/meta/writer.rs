@@ -44,7 +44,8 @@ impl Writer {
     }
 
     /// Opens a transaction, or a part of the open one that can be undone by itself.
-    fn begin(&self) -> Result<()> {
+    fn begin(&mut self, meta: &Meta) -> Result<()> {
+        self.restore(meta)?;
         run(&self.db, if self.deferred.is_empty() { "BEGIN IMMEDIATE" } else { "SAVEPOINT work" })
     }
 
@@ -61,6 +62,18 @@ impl Writer {
                 run(&self.db, "ROLLBACK TO work")?;
                 run(&self.db, "RELEASE work")
             }
+        }
+    }
+
+    /// Does the deferred work again if SQLite has taken it back by itself: it may do so whenever a statement meets an
+    /// I/O error or finds no memory, also one that only reads.
+    fn restore(&mut self, meta: &Meta) -> Result<()> {
+        match !self.deferred.is_empty() && self.db.is_autocommit() {
+            true => {
+                meta.counters().distrust_ceilings();
+                self.redo(meta)
+            }
+            false => Ok(()),
         }
     }
 
@@ -121,10 +134,10 @@ impl Meta {
         if writer.deferred.is_empty() {
             return Ok(());
         }
+        writer.restore(self)?;
         let outcome = writer.commit(&self.has_deferred);
-        if outcome.is_err() && writer.db.is_autocommit() {
-            self.counters().distrust_ceilings();
-            writer.redo(self)?;
+        if outcome.is_err() {
+            writer.restore(self)?;
         }
         outcome
     }
@@ -140,7 +153,7 @@ impl Meta {
         work: impl FnOnce(&Tx<'_>) -> std::result::Result<(T, Option<Redo>), E>,
     ) -> std::result::Result<T, E> {
         let mut turn = Turn { writer: &mut self.writer.lock(), meta: self, ended: false };
-        turn.writer.begin().map_err(E::from)?;
+        turn.writer.begin(self).map_err(E::from)?;
         let moment = self.counters().next_moment(now);
         let tx = Tx::new(View { db: &turn.writer.db, meta: self }, moment);
         let outcome = work(&tx).and_then(|(value, redo)| {
@@ -149,8 +162,9 @@ impl Meta {
             Ok(value)
         });
         turn.ended = true;
-        if outcome.is_err() {
-            turn.writer.undo(self).map_err(E::from)?;
+        match outcome {
+            Ok(_) => self.counters().finish_moment(moment),
+            Err(_) => turn.writer.undo(self).map_err(E::from)?,
         }
         outcome
     }
@@ -292,6 +306,36 @@ mod tests {
         assert_eq!(orphans(&store.meta), [Ino(5)]);
         store.meta.commit_deferred().unwrap();
         assert_eq!(store.after_kill(), [Ino(5)]);
+    }
+
+    #[test]
+    fn what_was_acknowledged_outlives_a_rollback_that_nobody_was_told_of() {
+        let store = Store::new();
+        store.defer(5);
+        // As SQLite does by itself when a statement that reads meets an I/O error.
+        store.meta.execute("ROLLBACK");
+        store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(6))).unwrap();
+        assert_eq!(store.after_kill(), [Ino(5), Ino(6)]);
+        store.defer(7);
+        store.meta.execute("ROLLBACK");
+        store.meta.commit_deferred().unwrap();
+        assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(7)]);
+    }
+
+    #[test]
+    fn the_last_moment_is_one_that_readers_see_all_of() {
+        let store = Store::new();
+        store.meta.write(Timestamp(100), |tx| tx.add_orphan(Ino(5))).unwrap();
+        let before = store.meta.last_moment();
+        store
+            .meta
+            .write(Timestamp(200), |tx| -> Result<()> {
+                assert!(tx.moment > before);
+                assert_eq!(store.meta.last_moment(), before, "it is under way");
+                Ok(())
+            })
+            .unwrap();
+        assert!(store.meta.last_moment() > before);
     }
 
     #[test]

@@ -146,3 +146,39 @@ fn equal_contents_have_equal_digests() {
     drive.save(Ino::ROOT, "a", b"");
     assert_eq!(saved(&drive, "a").digest, 0);
 }
+
+#[test]
+fn who_cuts_a_file_is_its_author() {
+    let drive = Drive::new();
+    let attr = drive.save(Ino::ROOT, "f", b"content");
+    let cut = SetAttr { size: Some(3), by: Some(7), ..SetAttr::default() };
+    drive.volume.setattr(attr.ino, &cut).unwrap();
+    let after = saved(&drive, "f");
+    assert_eq!((after.author, short(after)), (7, (2, true)));
+}
+
+#[test]
+fn what_was_emptied_and_left_so_is_a_version() {
+    let drive = Drive::new();
+    let attr = drive.save(Ino::ROOT, "f", b"old");
+    let cut = SetAttr { size: Some(0), ..SetAttr::default() };
+    drive.clock.advance(Duration::from_secs(60));
+    drive.volume.setattr(attr.ino, &cut).unwrap();
+    drive.clock.advance(Duration::from_secs(60));
+    drive.save(Ino::ROOT, "f", b"new");
+    let sizes = drive.volume.meta.read(|view| view.content_states(attr.ino)).unwrap();
+    let sizes: Vec<u64> = sizes.iter().map(|state| state.inode.attr.size).collect();
+    assert_eq!(sizes, [3, 0, 3]);
+}
+
+#[test]
+fn what_is_thrown_away_while_another_has_it_open_is_a_version() {
+    let drive = Drive::new();
+    let attr = drive.save(Ino::ROOT, "f", b"one");
+    let other = drive.volume.open(attr.ino, READ_WRITE).unwrap();
+    for (number, text) in [(2, b"two"), (3, b"tre")] {
+        drive.save(Ino::ROOT, "f", text);
+        assert_eq!(saved(&drive, "f").number, number);
+    }
+    drive.volume.release(other).unwrap();
+}
