@@ -82,6 +82,10 @@ pub(super) fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<(), Failure
         let titles = (&titles.0[..], &titles.1[..]);
         let shown = match (&old, &new) {
             (None, None) => return Err(Error::Unknown { path: tree.shown(path) }.into()),
+            (None, Some(_)) if is_directory => return Err(not_then(tree, path, which, &reader)),
+            (Some(old), None) if old.attr.kind == FileKind::Directory => {
+                return Err(not_then(tree, path, to.map_or(Pick::Newest, Pick::At), &reader));
+            }
             (Some(old), Some(new)) if is_directory => {
                 let mut waiting = Work::new(format!("comparing {}", tree.shown(path)), "entries");
                 let mut progress = |done, bytes| waiting.step(done, bytes);
@@ -96,6 +100,13 @@ pub(super) fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<(), Failure
         };
         shown.map_err(|error| unshown(&error))
     })
+}
+
+/// A directory is compared with a state of it, and not with nothing.
+fn not_then(tree: &dyn Tree, path: &Path, which: Pick, reader: &Reader) -> Failure {
+    let moment = if let Pick::At(moment) = which { moment } else { reader.now };
+    let error = Error::NotThen { path: tree.shown(path), when: moment_name(moment) };
+    Failure::from(error).help("choose moments at which it was there with --from and --to")
 }
 
 /// A state to compare; `None` where it was not there. `must_live`: whether what was deleted counts as not there.

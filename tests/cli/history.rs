@@ -435,6 +435,7 @@ fn mistakes_are_named_with_what_to_do() {
         drive.verso("cat --at 2200-01-01", "f").fails(2, &["is in the future"]);
         drive.verso("cat --version 1 --at now", "f").fails(2, &["cannot be used with"]);
         drive.verso("cat", ".versions/f").fails(2, &["is history itself", "--version"]);
+        drive.verso("diff", "shared").fails(1, &["shared: was not there at", "--from"]);
         drive.verso("cat", "shared").fails(1, &["shared: is a directory"]);
         drive.verso("restore", "f").fails(1, &["no version before the present one"]);
         drive.verso("rewind --at now", "f").fails(1, &["is not a directory"]);
