@@ -9,10 +9,12 @@ use crate::model::{Attr, FileKind, Moment, Timestamp, Zone, moment_name, parse_w
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The directory of a directory's history.
 pub(super) const HISTORY: &str = ".versions";
+/// How the link begins that says where something went.
+const MOVED: &str = "moved-";
 /// What is read at once.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -114,11 +116,44 @@ pub(super) fn versions_of_name(tree: &dyn Tree, dir: &Path, name: &OsStr) -> Res
     };
     let mut found = Vec::with_capacity(names.len());
     for (name, _) in names {
+        // Where it was moved to is no version.
+        if crate::model::parse_number(name.as_bytes()).is_none() {
+            continue;
+        }
         // It may have gone meanwhile.
         found.extend(read_version(tree, list.join(name))?);
     }
     found.sort_by_key(|version| version.number);
     Ok(found)
+}
+
+/// Where what the name last held is today, as a path in the tree; `None` where the drive does not say.
+pub(super) fn moved_to(tree: &dyn Tree, path: &Path) -> Result<Option<PathBuf>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let list = dir.join(HISTORY).join(OsStr::from_bytes(&shown_name(name.as_bytes())));
+    let names = match tree.list(&list) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        names => names.map_err(at(tree, "list", &list))?,
+    };
+    let is_way = |name: &OsStr| name.as_bytes().starts_with(MOVED.as_bytes());
+    let Some((way, _)) = names.into_iter().find(|(name, _)| is_way(name)) else { return Ok(None) };
+    let way = list.join(way);
+    let target = tree.target(&way).map_err(at(tree, "read", &way))?;
+    Ok(resolved(&list, &target))
+}
+
+/// Where a relative link leads, without looking; `None` where that is out of the tree.
+fn resolved(dir: &Path, target: &Path) -> Option<PathBuf> {
+    let mut at = dir.to_owned();
+    for component in target.components() {
+        match component {
+            Component::ParentDir if !at.pop() => return None,
+            Component::Normal(name) => at.push(name),
+            Component::ParentDir | Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(at)
 }
 
 fn read_version(tree: &dyn Tree, path: PathBuf) -> Result<Option<Version>> {
@@ -288,4 +323,18 @@ fn last_state(tree: &dyn Tree, path: &Path) -> Result<Past> {
 
 fn is_known(tree: &dyn Tree, path: &Path, living: Option<Attr>) -> Result<bool> {
     Ok(living.is_some() || !versions(tree, path)?.is_empty() || deleted(tree, path)?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_within_the_tree() {
+        let way = |target: &str| resolved(Path::new("a/.versions/f"), Path::new(target));
+        assert_eq!(way("../../g"), Some(PathBuf::from("a/g")));
+        assert_eq!(way("../../../b/./g"), Some(PathBuf::from("b/g")));
+        assert_eq!(way("../../../../g"), None);
+        assert_eq!(way("/g"), None);
+    }
 }

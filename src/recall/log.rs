@@ -2,7 +2,7 @@
 
 use super::error::{Error, Result, at};
 use super::history::{
-    HISTORY, Version, check_history, deleted, read_moment, versions, versions_of_name,
+    HISTORY, Version, check_history, deleted, moved_to, read_moment, versions, versions_of_name,
 };
 use super::put_back::is_temporary;
 use super::tree::{Progress, Tree, attr_if_any};
@@ -18,6 +18,7 @@ const DEPTH_MAX: usize = 512;
 /// What comes back within this time was not gone.
 const PAUSE_NANOS: i64 = 10_000_000_000;
 const DELETED: &str = "delete";
+const MOVED: &str = "move";
 const GONE: &str = "gone";
 
 /// Something that happened.
@@ -27,8 +28,10 @@ pub struct Event {
     pub at: Moment,
     /// To what, as a path in the tree.
     pub path: PathBuf,
-    /// `save`, `replace`, `restore`, `rewind`, `import`; or `delete`, or `gone`: deleted or moved away.
+    /// `save`, `replace`, `restore`, `rewind`, `import`; or `delete`, `move`, or `gone`: one of these two.
     pub what: String,
+    /// Where it is today that was moved.
+    pub to: Option<PathBuf>,
     /// The version that it made, or that a deletion ended.
     pub number: Option<u64>,
     /// Size in bytes of that version.
@@ -48,7 +51,7 @@ pub struct Event {
 impl Event {
     /// Whether the name ceased to show anything.
     pub fn is_end(&self) -> bool {
-        self.what == DELETED || self.what == GONE
+        [DELETED, MOVED, GONE].contains(&&self.what[..])
     }
 }
 
@@ -191,7 +194,8 @@ impl Gathered<'_, '_> {
             let (number, author, path_of_past) = (None, attr.uid, past.to_owned());
             let (began, cause) = (Moment(attr.mtime.0), "save".to_owned());
             let version = Version { number, began, ended, author, cause, attr, path: path_of_past };
-            self.version(path, &version, ended.map(|ended| (ended, DELETED)));
+            let gone = ended.map(|at| Gone { at, what: DELETED, to: None });
+            self.version(path, &version, gone);
             return Ok(());
         }
         if depth == DEPTH_MAX {
@@ -210,22 +214,23 @@ impl Gathered<'_, '_> {
         let mut last_folder = None;
         for (index, version) in list.iter().enumerate() {
             let gone = went(self.tree, path, version, list.get(index + 1))?;
-            self.version(path, version, gone);
             if is_folder(version) {
-                last_folder = Some((version, gone));
+                let deleted = gone.as_ref().filter(|gone| gone.what == DELETED);
+                last_folder = Some((version, deleted.map(|gone| gone.at)));
             }
+            self.version(path, version, gone);
         }
-        let Some((folder, gone)) = last_folder else { return Ok(()) };
-        let ended = gone.filter(|(_, what)| *what == DELETED).map(|(ended, _)| ended);
+        let Some((folder, ended)) = last_folder else { return Ok(()) };
         self.below_folder(path, &folder.path, ended, depth + 1)
     }
 
     /// A version, and that it went. Of a folder, which is a version once it is gone, only that.
-    fn version(&mut self, path: &Path, version: &Version, gone: Option<(Moment, &str)>) {
+    fn version(&mut self, path: &Path, version: &Version, gone: Option<Gone>) {
         let event = Event {
             at: version.began,
             path: path.to_owned(),
             what: version.cause.clone(),
+            to: None,
             number: version.number,
             size: (!is_folder(version)).then_some(version.attr.size),
             author: Some(version.author),
@@ -234,8 +239,8 @@ impl Gathered<'_, '_> {
             kind: version.attr.kind,
             source: version.path.clone(),
         };
-        if let Some((at, what)) = gone {
-            self.push(Event { at, what: what.to_owned(), author: None, ..event.clone() });
+        if let Some(Gone { at, what, to }) = gone {
+            self.push(Event { at, what: what.to_owned(), to, author: None, ..event.clone() });
         }
         if !is_folder(version) {
             self.push(event);
@@ -275,6 +280,13 @@ impl Gathered<'_, '_> {
     }
 }
 
+/// How a name ceased to show anything.
+struct Gone {
+    at: Moment,
+    what: &'static str,
+    to: Option<PathBuf>,
+}
+
 /// When and how the name ceased to show the version, if nothing took its place. Programs empty a file or move it away
 /// before they write it anew: what comes back soon was not gone.
 fn went(
@@ -282,16 +294,23 @@ fn went(
     path: &Path,
     version: &Version,
     next: Option<&Version>,
-) -> Result<Option<(Moment, &'static str)>> {
+) -> Result<Option<Gone>> {
     let Some(ended) = version.ended else { return Ok(None) };
     match next {
         Some(next) if next.began.0.saturating_sub(ended.0) < PAUSE_NANOS => return Ok(None),
         _ if was_there(tree, path, ended)? => return Ok(None),
         _ => {}
     }
-    let Some(past) = deleted(tree, path)? else { return Ok(Some((ended, GONE))) };
-    let is_this = until(tree, &past.path)?.is_none_or(|until| until == ended);
-    Ok(Some((ended, if is_this { DELETED } else { GONE })))
+    let gone = |what, to| Ok(Some(Gone { at: ended, what, to }));
+    if let Some(past) = deleted(tree, path)?
+        && until(tree, &past.path)?.is_none_or(|until| until == ended)
+    {
+        return gone(DELETED, None);
+    }
+    match next {
+        None => moved_to(tree, path)?.map_or(gone(GONE, None), |to| gone(MOVED, Some(to))),
+        Some(_) => gone(GONE, None),
+    }
 }
 
 /// Whether the name showed anything at a moment.

@@ -37,7 +37,8 @@ pub fn show_log(
 
 /// The deletion of what was asked for, if it is not there.
 fn deleted(log: &Log) -> Option<&Event> {
-    log.events.first().filter(|event| !log.is_directory && event.is_end())
+    let is_deletion = |event: &&Event| !log.is_directory && event.is_end() && event.to.is_none();
+    log.events.first().filter(is_deletion)
 }
 
 fn to_json(event: &Event, reader: &Reader) -> Value {
@@ -46,6 +47,7 @@ fn to_json(event: &Event, reader: &Reader) -> Value {
         "moment": moment_name(event.at),
         "path": printable(&event.path),
         "what": event.what,
+        "to": event.to.as_deref().map(printable),
         "kind": kind(event.kind),
         "version": event.number,
         "size": event.size,
@@ -73,10 +75,11 @@ fn to_text(log: &Log, path: &str, reader: &Reader) -> String {
     }
     let mut rows = vec![HEADS.map(str::to_owned)];
     rows.extend(log.events.iter().map(|event| row(event, reader)));
-    let one_path = log.events.iter().all(|event| event.path == log.events[0].path);
+    let is_plain = |event: &Event| event.path == log.events[0].path && event.to.is_none();
+    let one_path = log.events.iter().all(is_plain);
     let columns = if one_path && !log.is_directory { HEADS.len() - 1 } else { HEADS.len() };
     let mut lines = aligned(&rows, columns);
-    if !log.is_living && deleted(log).is_none() {
+    if !log.is_living && !log.events[0].is_end() {
         lines.insert(0, format!("{path} is not there any more"));
     }
     if log.unreadable > 0 {
@@ -99,7 +102,10 @@ fn row(event: &Event, reader: &Reader) -> [String; 7] {
         or_nothing(event.author.map(|uid| reader.users.name(uid))),
         event.what.clone(),
         or_nothing(event.size.filter(|_| !is_deletion).map(format_bytes)),
-        format!("{}{slash}", printable(&event.path)),
+        match &event.to {
+            None => format!("{}{slash}", printable(&event.path)),
+            Some(to) => format!("{}{slash} → {}{slash}", printable(&event.path), printable(to)),
+        },
     ]
 }
 
@@ -135,6 +141,7 @@ mod tests {
             at: Moment(seconds * 1_000_000_000),
             path: PathBuf::from("a\nb"),
             what: what.to_owned(),
+            to: None,
             number: Some(number),
             size: Some(2048),
             author: (what != "delete").then_some(7),
