@@ -9,7 +9,7 @@ use crash_support::run;
 use history_support::{Place, next_second};
 use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -183,6 +183,19 @@ fn fs_user(name: &str) -> u32 {
     run(Command::new("id").args(["-u", name])).trim().parse().unwrap()
 }
 
+/// Seconds, and nanoseconds of the next one.
+fn mtime(path: &Path) -> (i64, i64) {
+    let file = fs::metadata(path).unwrap();
+    (file.mtime(), file.mtime_nsec())
+}
+
+/// Seconds since 1970 of `@GMT-2026.09.14-10.32.12`.
+fn seconds(moment: &str) -> i64 {
+    let (date, time) = moment["@GMT-".len()..].split_once('-').unwrap();
+    let stamp = format!("{} {}", date.replace('.', "-"), time.replace('.', ":"));
+    run(Command::new("date").args(["-u", "+%s", "-d", &stamp])).trim().parse().unwrap()
+}
+
 /// Waits for the next second, and names it as Windows does.
 fn next_moment() -> String {
     next_second();
@@ -232,15 +245,24 @@ fn ten_saves_through_a_share_are_ten_versions() {
 fn windows_lists_and_opens_what_a_file_was() {
     let Some(server) = Server::start("samba-previous") else { return };
     server.tell("mkdir d; mkdir d/e");
-    let mut seconds_after = Vec::new();
+    let (mut stamps, mut seconds_after) = (Vec::new(), Vec::new());
     for text in ["one", "two", "three"] {
         server.save("d/e/f.psd", text);
+        stamps.push(mtime(&server.place.root().join("d/e/f.psd")));
         server.save("d/e/f.psd:note", &format!("note of {text}"));
+        stamps.push(mtime(&server.place.root().join("d/e/f.psd")));
         seconds_after.push(next_moment());
     }
     let moments = server.moments("d/e/f.psd");
     assert!(moments.is_sorted_by(|a, b| a > b), "{moments:?}");
     assert_eq!(server.earlier("d/e/f.psd"), ["three", "two", "one"]);
+    // By its time people know a version: it is that of its own save, not of the next one.
+    for moment in &moments {
+        let file = format!(".versions/@at/{}/d/e/f.psd", at_name(moment));
+        let shown = mtime(&server.place.root().join(file));
+        let is_over = shown <= (seconds(moment), 0);
+        assert!(is_over && stamps.contains(&shown), "{moment}: {shown:?} of {stamps:?}");
+    }
     // Another stream of the file goes along, at any moment that a client asks for.
     let first = &seconds_after[0];
     assert_eq!(server.fetch(&format!("{first}\\d\\e\\f.psd:note")).unwrap(), "note of one");

@@ -7,8 +7,11 @@ mod crash_support;
 mod history_support;
 
 use history_support::Place;
-use std::fs;
+use std::fs::{self, File, FileTimes};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 const SAVES: usize = 10;
 /// A picture of which each run makes another one; `$N` is the number of the save.
@@ -190,5 +193,32 @@ fn libreoffice_saves() {
         "",
         "its lock and temporary files are gone"
     );
+    place.finish();
+}
+
+/// Servers of files (Samba, NFS) change attributes of a file between emptying and writing it. The version that it
+/// replaces keeps its own time: by that people know it.
+#[test]
+fn a_version_has_the_time_of_its_own_save() {
+    let Some(place) = Place::new("times", &[]) else { return };
+    let path = place.root().join("f");
+    let given = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    fs::write(&path, "one").unwrap();
+    let one = fs::metadata(&path).unwrap();
+    let mut file = File::options().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    place.shell(
+        "setfattr -n user.DOSATTRIB -v x f; chmod 600 f; chmod 644 f; setfacl -m u:nobody:r f",
+    );
+    file.write_all(b"two").unwrap();
+    file.set_times(FileTimes::new().set_modified(given)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), given, "while it is open");
+    drop(file);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), given, "when it is closed");
+    let files = place.version_files("f");
+    assert_eq!(place.versions("f"), [b"one", b"two"]);
+    let times = |meta: &fs::Metadata| (meta.mtime(), meta.mtime_nsec());
+    assert_eq!(times(&fs::metadata(&files[0]).unwrap()), times(&one));
+    assert_eq!(fs::metadata(&files[1]).unwrap().modified().unwrap(), given);
     place.finish();
 }

@@ -113,10 +113,12 @@ impl Volume {
             let committed = tx.inode(ino)?.ok_or(Error::NotFound)?;
             let mut after = state.as_ref().map_or(committed, |state| state.inode);
             self.apply(tx, &mut after.attr, change)?;
+            let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
+            let row = beside_saved_content(&after.attr, &committed.attr, is_dirty);
             if changes_only_atime(change) || same_slot(committed.since, tx.moment, slot_nanos) {
-                tx.touch_inode(&after.attr)?;
+                tx.touch_inode(&row)?;
             } else {
-                tx.change_inode(&after.attr)?;
+                tx.change_inode(&row)?;
                 after.since = tx.moment;
             }
             Ok(after)
@@ -197,6 +199,12 @@ impl Volume {
             files_free,
         })
     }
+}
+
+/// What is written of attributes at once. The time of a content that is not saved yet is saved with it: until then
+/// the metadata has the old content, which would otherwise go down in history with the time of the new one.
+pub(super) fn beside_saved_content(attr: &Attr, committed: &Attr, is_dirty: bool) -> Attr {
+    Attr { mtime: if is_dirty { committed.mtime } else { attr.mtime }, ..*attr }
 }
 
 /// The mode without its privileges, where it has any.

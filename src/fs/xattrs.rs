@@ -1,5 +1,6 @@
 //! Extended attributes.
 
+use super::attrs::beside_saved_content;
 use super::history::{is_view, told_name};
 use super::node::same_slot;
 use super::types::{Caller, XattrMode};
@@ -96,14 +97,16 @@ impl Volume {
             let mut after = state.as_ref().map_or(committed, |state| state.inode);
             work(tx, &mut after)?;
             after.attr.ctime = now;
+            let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
+            let row = beside_saved_content(&after.attr, &committed.attr, is_dirty);
             // An ACL may change the mode, which is a state of its own.
             let slot_nanos = self.options.coalesce.as_nanos() as i64;
             if after.attr.mode == committed.attr.mode
                 || same_slot(committed.since, tx.moment, slot_nanos)
             {
-                tx.touch_inode(&after.attr)?;
+                tx.touch_inode(&row)?;
             } else {
-                tx.change_inode(&after.attr)?;
+                tx.change_inode(&row)?;
                 after.since = tx.moment;
             }
             Ok(after)
