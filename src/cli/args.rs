@@ -1,5 +1,6 @@
 //! The arguments of each command, as clap reads them.
 
+use super::contract::{EraseArgs, SpaceArgs, WhyArgs};
 use super::exit;
 use super::history::args::{
     CAT_EXAMPLES, CatArgs, DIFF_EXAMPLES, DiffArgs, LOG_EXAMPLES, LogArgs, RESTORE_EXAMPLES,
@@ -110,6 +111,16 @@ pub enum Command {
     /// the history, so that this can be undone in the same way; the output says how.
     #[command(after_help = REWIND_EXAMPLES)]
     Rewind(RewindArgs),
+    /// Show what retention keeps of a file's or folder's past, by which rule, and until when
+    #[command(after_help = "Example:\n  verso why ~/Verso/shared/plan.txt")]
+    Why(WhyArgs),
+    /// Show how many bytes would come free without a file or folder, or without its history
+    #[command(after_help = "Example:\n  verso space ~/Verso/projects/spring")]
+    Space(SpaceArgs),
+    /// Erase a file or folder with its history, for good
+    #[command(after_help = "Examples:\n  verso erase ~/Verso/shared/secret.txt\n  \
+        verso erase --history --yes ~/Verso/shared/plan.txt")]
+    Erase(EraseArgs),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod contract;
 mod exit;
 mod history;
 mod manual;
@@ -15,6 +16,7 @@ pub use args::{
     CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, TidyArgs, UmountArgs,
 };
 pub use check::show_check;
+pub use contract::{EraseArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_space, show_why};
 pub use exit::{Exit, Failure};
 pub use history::{
     CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, Reader, RestoreArgs, RewindArgs, UndeleteArgs,

@@ -33,6 +33,21 @@ pub(super) fn on_tree(
     }
 }
 
+/// The store in which the path lies, and the path from its drive's root.
+pub(super) fn in_store(args: &PathArgs) -> Result<(PathBuf, PathBuf), Failure> {
+    let Some(store) = &args.store else {
+        let (root, path) = on_drive(&args.path)?;
+        let mount = mounts::at(&root).ok().flatten();
+        let gone = || Failure::new(Exit::Mountpoint, format!("{}: was unmounted", root.display()));
+        return Ok((mount.ok_or_else(gone)?.source, path));
+    };
+    let path = within_store(&args.path)?;
+    let store = store
+        .canonicalize()
+        .map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))?;
+    Ok((store, path))
+}
+
 fn local(root: &Path) -> Result<Local, Failure> {
     Local::new(root).map_err(|error| failed(Exit::Mountpoint, "cannot open", root, &error))
 }

@@ -3,6 +3,7 @@
 mod background;
 mod busy;
 mod check;
+mod contract;
 mod drive;
 mod events;
 mod history;
@@ -59,6 +60,9 @@ fn run() -> Result<(), Failure> {
         Command::Restore(args) => history::restore(&args, cli.config.as_deref()),
         Command::Undelete(args) => history::undelete(&args, cli.config.as_deref()),
         Command::Rewind(args) => history::rewind(&args, cli.config.as_deref()),
+        Command::Why(args) => contract::why(&args, cli.config.as_deref()),
+        Command::Space(args) => contract::space(&args, cli.config.as_deref()),
+        Command::Erase(args) => contract::erase(&args, cli.config.as_deref()),
         Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
         Command::Completions { shell } => completions(shell),

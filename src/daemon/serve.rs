@@ -273,6 +273,11 @@ fn start_control(store: &Path, config: &Config, desk: Desk) -> Option<Server> {
         .ok()
 }
 
+fn told<T: serde::Serialize>(outcome: crate::fs::Result<T>) -> Result<Value, Refusal> {
+    let told = outcome.map_err(|error| Refusal::Failed(error.to_string()))?;
+    serde_json::to_value(told).map_err(|error| Refusal::Failed(error.to_string()))
+}
+
 /// What the control socket can ask for.
 struct Desk {
     check: Arc<CheckProgress>,
@@ -315,11 +320,20 @@ impl Control for Desk {
     }
 
     fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
-        let failed = |error: &dyn std::fmt::Display| Refusal::Failed(error.to_string());
         let is_stopping = || self.stopping.load(Ordering::Relaxed);
-        let report = self.volume.upkeep(floor, Duration::ZERO, &is_stopping);
-        let report = report.map_err(|error| failed(&error))?;
-        serde_json::to_value(report).map_err(|error| failed(&error))
+        told(self.volume.upkeep(floor, Duration::ZERO, &is_stopping))
+    }
+
+    fn why(&self, path: &[u8]) -> Result<Value, Refusal> {
+        told(self.volume.why(path))
+    }
+
+    fn space(&self, path: &[u8]) -> Result<Value, Refusal> {
+        told(self.volume.space_of(path))
+    }
+
+    fn erase(&self, path: &[u8]) -> Result<Value, Refusal> {
+        told(self.volume.erase_history(path, &|| self.stopping.load(Ordering::Relaxed)))
     }
 
     fn unmount(&self, lazy: bool) -> Result<(), Refusal> {

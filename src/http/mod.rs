@@ -6,6 +6,7 @@
 //! | `POST /v1/sync` | 204 once everything acknowledged is on disk |
 //! | `POST /v1/check` `{"read_data": bool, "repair": bool}` | 200 and the report; 409 while another runs |
 //! | `POST /v1/tidy` `{"floor_ms": number or null}` | 200 and what came free |
+//! | `POST /v1/why`, `/v1/space`, `/v1/erase` `{"path": [bytes]}` | 200 and what retention says, what would come free, what was erased; `path` from the drive's root |
 //! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
 //!
 //! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
@@ -32,6 +33,12 @@ pub trait Control: Send + Sync + 'static {
     fn check(&self, options: CheckOptions) -> Result<serde_json::Value, Refusal>;
     /// Carries out retention and gives room back, at once; `floor` takes the place of the setting.
     fn tidy(&self, floor: Option<Duration>) -> Result<serde_json::Value, Refusal>;
+    /// What retention says about everything that the name at `path` showed.
+    fn why(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
+    /// What would come free without `path`.
+    fn space(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
+    /// Erases the history of `path`.
+    fn erase(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
     /// Takes the drive out of the tree; the daemon then ends by itself.
     fn unmount(&self, lazy: bool) -> Result<(), Refusal>;
 }

@@ -124,6 +124,9 @@ fn router(options: ServerOptions, control: Arc<dyn Control>) -> Router {
         .route("/v1/sync", post(sync))
         .route("/v1/check", post(check))
         .route("/v1/tidy", post(tidy))
+        .route("/v1/why", post(|state, path| of_path(state, path, |desk, path| desk.why(path))))
+        .route("/v1/space", post(|state, path| of_path(state, path, |desk, path| desk.space(path))))
+        .route("/v1/erase", post(|state, path| of_path(state, path, |desk, path| desk.erase(path))))
         .route("/v1/unmount", post(unmount))
         .with_state(control)
         .layer(from_fn_with_state(options, only_permitted))
@@ -184,6 +187,24 @@ async fn tidy(State(control): State<Arc<dyn Control>>, Json(request): Json<Tidy>
     let floor = request.floor_ms.map(Duration::from_millis);
     match work(move || control.tidy(floor)).await {
         Ok(report) => Json(report).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Names are any bytes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfPath {
+    path: Vec<u8>,
+}
+
+async fn of_path(
+    State(control): State<Arc<dyn Control>>,
+    Json(request): Json<OfPath>,
+    ask: fn(&dyn Control, &[u8]) -> Result<serde_json::Value, Refusal>,
+) -> Response {
+    match work(move || ask(&*control, &request.path)).await {
+        Ok(answer) => Json(answer).into_response(),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -250,6 +271,15 @@ mod tests {
         fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
             Ok(json!({ "floor": floor.map(|floor| floor.as_secs()) }))
         }
+        fn why(&self, path: &[u8]) -> Result<Value, Refusal> {
+            Ok(json!({ "len": path.len() }))
+        }
+        fn space(&self, _: &[u8]) -> Result<Value, Refusal> {
+            Err(Refusal::Failed("no space".to_owned()))
+        }
+        fn erase(&self, _: &[u8]) -> Result<Value, Refusal> {
+            Err(Refusal::Busy("not now".to_owned()))
+        }
         fn unmount(&self, lazy: bool) -> Result<(), Refusal> {
             if lazy { Ok(()) } else { Err(Refusal::Busy("in use".to_owned())) }
         }
@@ -273,6 +303,10 @@ mod tests {
         assert_eq!((busy.status, busy.success().unwrap_err().as_str()), (409, "in use"));
         let tidy = client(store.path()).post("/v1/tidy", &json!({ "floor_ms": 5000 })).unwrap();
         assert_eq!(tidy.body, json!({ "floor": 5 }));
+        let why = client(store.path()).post("/v1/why", &json!({ "path": [255, 47] })).unwrap();
+        assert_eq!(why.body, json!({ "len": 2 }));
+        let space = client(store.path()).post("/v1/space", &json!({ "path": [] })).unwrap();
+        assert_eq!(space.success().unwrap_err(), "no space");
         let lazy = client(store.path()).post("/v1/unmount", &json!({ "lazy": true })).unwrap();
         assert_eq!(lazy.status, 204);
         assert_eq!(client(store.path()).get("/v1/status").unwrap().body["health"], "good");

@@ -190,7 +190,7 @@ pub(super) fn unless_refused(outcome: io::Result<()>) -> io::Result<()> {
 }
 
 /// Removes everything at `path`. What is not there is no failure.
-pub(super) fn remove_all(tree: &dyn Tree, path: &Path) -> Result<()> {
+pub fn remove_all(tree: &dyn Tree, path: &Path) -> Result<()> {
     let attr = match super::tree::attr_if_any(tree, path).map_err(at(tree, "look at", path))? {
         Some(attr) => attr,
         None => return Ok(()),

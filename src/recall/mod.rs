@@ -17,6 +17,7 @@ mod tree;
 mod users;
 
 pub use compare::{Change, What};
+pub use copy::remove_all;
 pub use diff::{Body, FileDiff, TreeDiff, diff_file, diff_tree};
 pub use error::{Error, Result};
 pub use history::{Past, Pick, Version, pick, state_at, versions, write_content};

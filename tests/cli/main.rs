@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // all of it is test code
 
 mod commands;
+mod contract;
 mod history;
 mod mounted;
 mod rewinding;
