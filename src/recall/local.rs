@@ -3,13 +3,14 @@
 use super::tree::{Shareable, Sink, Source, Tree, printable};
 use crate::model::{Attr, FileKind, Ino, Mode, Timestamp};
 use rustix::fs::{
-    AtFlags, CWD, Mode as Bits, RenameFlags, SeekFrom, Timespec, Timestamps, XattrFlags,
+    AtFlags, CWD, Mode as Bits, OFlags, RenameFlags, SeekFrom, Timespec, Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -91,9 +92,7 @@ impl Tree for Local {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Source + '_>> {
-        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(no_follow).open(self.real(path))?;
-        Ok(Box::new(Reading(file)))
+        Ok(Box::new(Reading(open_itself(&self.real(path))?)))
     }
 
     fn create(&self, path: &Path, cause: &str) -> io::Result<Box<dyn Sink + '_>> {
@@ -143,7 +142,11 @@ impl Tree for Local {
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        fs::set_permissions(self.real(path), fs::Permissions::from_mode(mode))
+        // Whoever may write to the directory may put a symbolic link there at any moment: it is not followed.
+        let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::open(self.real(path), how, Bits::empty())?;
+        let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
+        fs::set_permissions(itself, fs::Permissions::from_mode(mode))
     }
 
     fn set_times(&self, path: &Path, read: Timestamp, changed: Timestamp) -> io::Result<()> {
@@ -163,8 +166,14 @@ impl Tree for Local {
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        File::open(self.real(path))?.sync_all()
+        open_itself(&self.real(path))?.sync_all()
     }
+}
+
+/// Opens what is there for reading: neither follows a symbolic link nor waits for a pipe.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let how = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    OpenOptions::new().read(true).custom_flags(how).open(path)
 }
 
 struct Reading(File);
