@@ -222,3 +222,17 @@ fn a_version_has_the_time_of_its_own_save() {
     assert_eq!(fs::metadata(&files[1]).unwrap().modified().unwrap(), given);
     place.finish();
 }
+
+/// Programs that unpack or install make a file with few rights, write it, and give it its rights before they close it.
+#[test]
+fn a_new_file_has_no_empty_version_before_its_first_content() {
+    let Some(place) = Place::new("first-content", &["tar"]) else { return };
+    for number in 0..3 {
+        place.shell(&format!(
+            "echo save {number} > $OUTSIDE/f; tar -C $OUTSIDE -cf - f | tar -xf -"
+        ));
+    }
+    let shown = place.versions("f");
+    assert_eq!(shown, [b"save 0\n", b"save 1\n", b"save 2\n"]);
+    place.finish();
+}

@@ -186,6 +186,11 @@ impl History<'_> {
             let ended = limit(ended);
             // Saved while it was being written, and then saved again: what was before lasts until then.
             let saved = &content.inode.saved;
+            // Made here, and given its rights before it had anything in it.
+            let is_made = content.since == period.since && content.inode.attr.size == 0;
+            if is_made && next.is_some() {
+                continue;
+            }
             if !saved.is_cut && next.is_some_and(|next| next.inode.saved.number == saved.number) {
                 self.extend(began, ended);
                 continue;
