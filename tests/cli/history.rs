@@ -583,7 +583,10 @@ fn a_rewind_is_exact_and_can_be_undone() {
             drive.unmount();
         }
         let preview = drive.verso(&format!("rewind --preview --at {then}"), "d").ok().out;
-        assert!(preview.contains("3 added") || preview.contains("added"), "{preview}");
+        assert!(
+            preview.contains("restored    deep/f") && preview.contains("removed     fresh"),
+            "{preview}"
+        );
         let said = drive.verso(&format!("rewind --at {then}"), "d").ok().out;
         let undo = said.lines().last().unwrap().strip_prefix("to undo: verso ").unwrap();
         // What it was is known from the past itself.

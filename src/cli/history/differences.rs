@@ -78,12 +78,15 @@ pub fn show_tree_diff(diff: &TreeDiff, titles: (&str, &str), json: bool) -> Resu
         return show_json(&json!({
             "from": old,
             "to": new,
-            "changes": diff.changes.iter().map(change_json).collect::<Vec<_>>(),
+            "changes": diff.changes.iter().map(|change| change_json(change, difference)).collect::<Vec<_>>(),
             "moved": diff.moved.iter().map(moved).collect::<Vec<_>>(),
         }));
     }
-    let mut lines: Vec<(String, String)> =
-        diff.changes.iter().map(|change| (shown(&change.path), change_line(change))).collect();
+    let mut lines: Vec<(String, String)> = diff
+        .changes
+        .iter()
+        .map(|change| (shown(&change.path), change_line(change, difference)))
+        .collect();
     lines.extend(
         diff.moved
             .iter()
@@ -94,7 +97,7 @@ pub fn show_tree_diff(diff: &TreeDiff, titles: (&str, &str), json: bool) -> Resu
     for (_, line) in &lines {
         say(line);
     }
-    let mut summary = count(&diff.changes);
+    let mut summary = count(&diff.changes, difference);
     if !diff.moved.is_empty() {
         summary.push(format!("{} moved", diff.moved.len()));
     }
@@ -106,7 +109,11 @@ fn shown(path: &Path) -> String {
     printable(path)
 }
 
-fn word(what: What) -> &'static str {
+/// What each difference is called.
+type Words = fn(What) -> &'static str;
+
+/// Between two states that people ask for.
+fn difference(what: What) -> &'static str {
     match what {
         What::Added => "added",
         What::Deleted => "deleted",
@@ -115,8 +122,18 @@ fn word(what: What) -> &'static str {
     }
 }
 
-fn change_line(change: &Change) -> String {
-    let (what, path) = (word(change.what), shown(&change.path));
+/// From what is there to what was.
+fn rewinding(what: What) -> &'static str {
+    match what {
+        What::Added => "restored",
+        What::Deleted => "removed",
+        What::Changed => "changed",
+        What::Attributes => "attributes",
+    }
+}
+
+fn change_line(change: &Change, words: Words) -> String {
+    let (what, path) = (words(change.what), shown(&change.path));
     let size = |attr: &Option<Attr>| attr.as_ref().map(|attr| attr.size).unwrap_or_default();
     let (before, after) = (size(&change.before), size(&change.after));
     let attr = change.after.as_ref().or(change.before.as_ref());
@@ -135,20 +152,20 @@ fn change_line(change: &Change) -> String {
     }
 }
 
-fn change_json(change: &Change) -> Value {
+fn change_json(change: &Change, words: Words) -> Value {
     let size = |attr: &Option<Attr>| attr.as_ref().map(|attr| attr.size);
     json!({
         "path": shown(&change.path),
-        "what": word(change.what),
+        "what": words(change.what),
         "size_before": size(&change.before),
         "size_after": size(&change.after),
     })
 }
 
-fn count(changes: &[Change]) -> Vec<String> {
+fn count(changes: &[Change], words: Words) -> Vec<String> {
     let all = [What::Added, What::Changed, What::Attributes, What::Deleted];
     let number = |what: What| changes.iter().filter(|change| change.what == what).count();
-    let counted = all.map(|what| (number(what), word(what))).into_iter();
+    let counted = all.map(|what| (number(what), words(what))).into_iter();
     counted.filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect()
 }
 
@@ -169,14 +186,14 @@ pub fn show_rewind(
             "at": moment_name(target),
             "done": done.is_some(),
             "refused": refused,
-            "changes": plan.changes.iter().map(change_json).collect::<Vec<_>>(),
+            "changes": plan.changes.iter().map(|change| change_json(change, rewinding)).collect::<Vec<_>>(),
             "undo": undo_command,
         }));
     }
     for change in &plan.changes {
-        say(&change_line(change));
+        say(&change_line(change, rewinding));
     }
-    let summary = count(&plan.changes);
+    let summary = count(&plan.changes, rewinding);
     let when = reader.time(target);
     match (summary.is_empty(), &undo_command) {
         (true, _) => say(&format!("{path} is what it was at {when}: nothing to do")),
