@@ -424,3 +424,83 @@ fn a_folder_under_a_reader_can_be_deleted() {
     assert_eq!(drive.run("cat d/.versions/f/*"), "two\n");
     assert_eq!(drive.run("cat .versions/d/*/f"), "one\n");
 }
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// `NAME` of a file as `getfattr` shows it.
+fn told(drive: &Drive, name: &str, path: &str) -> String {
+    drive.run(&format!("getfattr --only-values --absolute-names -n user.verso.{name} '{path}'"))
+}
+
+#[test]
+fn copies_with_attributes_are_quiet() {
+    let drive = Drive::new();
+    if !has("getfattr") || !has("rsync") {
+        eprintln!("skipped: there is no getfattr or no rsync");
+        return;
+    }
+    drive.run("mkdir d; echo one > d/f; echo two > d/f; rm d/f; echo three > d/f");
+    drive.run("setfattr -n user.own -v mine d/f; setfattr -n user.verso.pin.kept -v now d");
+    let quiet = |line: &str| {
+        let output = drive.run(&format!("{{ {line}; }} 2>&1"));
+        assert_eq!(output, "", "{line}");
+    };
+    quiet("cp -a d/.versions/f versions-by-cp");
+    quiet("rsync -aX d/.versions/f/ versions-by-rsync/");
+    quiet("cp -a d/.versions/@pins/kept past-by-cp");
+    quiet("rsync -aX d/.versions/@pins/kept/ past-by-rsync/");
+    quiet("diff -r versions-by-cp versions-by-rsync");
+    quiet("diff -r past-by-cp past-by-rsync");
+    assert_eq!(drive.run("cat past-by-cp/f; cat versions-by-cp/*~v1"), "three\none\n");
+    let copied = drive.run("getfattr --absolute-names -d -m - past-by-rsync/f versions-by-cp/*");
+    assert!(copied.contains("user.own") && !copied.contains("user.verso"), "{copied}");
+    quiet("rm -r d; cp -a .versions/@deleted/d d; diff -r d past-by-cp");
+}
+
+#[test]
+fn attributes_tell_of_versions() {
+    let drive = Drive::new();
+    if !has("getfattr") {
+        eprintln!("skipped: there is no getfattr");
+        return;
+    }
+    drive.run("echo one > f; setfattr -n user.verso.cause -v restore f; echo two > f");
+    let versions = paths(&drive.at(".versions/f"));
+    let path = |number| {
+        let found = versions.iter().find(|path| self::number(path) == number);
+        found.unwrap().display().to_string()
+    };
+    assert_eq!(told(&drive, "cause", &path(1)), "restore");
+    assert_eq!(told(&drive, "until", &path(1)), told(&drive, "moment", &path(2)));
+    if has("b3sum") {
+        assert_eq!(
+            told(&drive, "hash", &path(1)),
+            drive.run(&format!("b3sum --no-names '{}'", path(1))).trim()
+        );
+    }
+    let hash = told(&drive, "hash", &path(1));
+    assert!(hash.len() == 64 && hash != told(&drive, "hash", &path(2)), "{hash}");
+    drive.run("! setfattr -n user.verso.cause -v nonsense f 2>/dev/null");
+    drive.run("! setfattr -n user.verso.other -v 1 f 2>/dev/null");
+}
+
+#[test]
+fn a_pin_needs_who_may_write_to_the_directory() {
+    if !os::is_root() || !has("getfattr") {
+        eprintln!("skipped: it takes root and getfattr");
+        return;
+    }
+    let drive = Drive::new();
+    drive.run("mkdir annas; echo one > annas/f");
+    chown(drive.at("annas"), Some(ANNA), Some(ANNA)).unwrap();
+    assert!(drive.works(ANNA, "setfattr -n user.verso.pin.approved annas"));
+    assert!(!drive.works(ANNA, "setfattr -n user.verso.pin.approved ."));
+    assert!(!drive.works(ANNA + 1, "setfattr -x user.verso.pin.approved annas"));
+    drive.run("echo two > annas/f");
+    assert!(drive.works(ANNA, "[ \"$(cat annas/.versions/@pins/approved/f)\" = one ]"));
+    assert!(drive.works(ANNA, "setfattr -x user.verso.pin.approved annas"));
+    assert!(names(&drive.at("annas/.versions/@pins")).is_empty());
+    assert!(!drive.at("annas/.versions/@pins/approved").exists());
+}

@@ -6,6 +6,7 @@ mod append;
 mod cache;
 mod codec;
 mod compact;
+mod content;
 mod cut;
 mod error;
 mod files;
@@ -24,6 +25,7 @@ mod testing;
 mod tree;
 mod walk;
 
+pub use content::ContentHasher;
 pub use cut::{BadChunkParams, ChunkParams, Cutter};
 pub use error::{Error, Result};
 pub use format::{PLAIN_LEN_MAX, RECORD_HEADER_LEN};

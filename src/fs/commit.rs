@@ -97,6 +97,10 @@ impl Volume {
     pub(super) fn cut(&self, node: &Node) -> Result<()> {
         let mut state = node.lock();
         let ino = node.ino;
+        if !state.is_dirty() && state.writers == 0 {
+            // What was said of its next version is about this writer's.
+            state.cause = None;
+        }
         // Or somebody else writes to it by now.
         let is_nothing_to_do = state.inode.saved.is_cut || state.is_dirty() || state.writers > 0;
         if is_nothing_to_do || state.inode.attr.nlink == 0 || self.options.read_only {
@@ -147,6 +151,7 @@ impl Volume {
         self.ingest.settled(&recorded);
         state.committed_size = after.attr.size;
         state.inode = after;
+        state.cause = state.cause.filter(|_| !is_cut);
         state.uncut_since = if is_cut { None } else { state.uncut_since.or(Some(now)) };
         state.overlay = Default::default();
         state.dirty_attr = false;

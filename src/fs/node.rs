@@ -36,6 +36,8 @@ pub(super) struct NodeState {
     pub(super) rewriting_since: Option<Timestamp>,
     /// The user id of who wrote last.
     pub(super) author: u32,
+    /// Why its next version is made, where somebody said so.
+    pub(super) cause: Option<Cause>,
     /// Handles that may write.
     pub(super) writers: u32,
     /// Since when there is a committed content that no writer has closed.
@@ -92,7 +94,7 @@ impl NodeState {
         Saved {
             number: saved.number + u64::from(is_next),
             author: self.author,
-            cause: Cause::Save,
+            cause: self.cause.unwrap_or(if is_next { Cause::Save } else { saved.cause }),
             is_cut,
             digest: saved.digest.wrapping_add(digest),
         }
@@ -130,6 +132,7 @@ impl Node {
                 writers_held: 0,
                 rewriting_since: None,
                 author: inode.attr.uid,
+                cause: None,
                 writers: 0,
                 uncut_since: None,
                 deferred_error: None,

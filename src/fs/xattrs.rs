@@ -50,7 +50,7 @@ impl Volume {
             return Err(Error::AttributeTooLarge);
         }
         if let Some(told) = told_name(name) {
-            return self.set_told(ino, told, value, mode);
+            return self.set_told(caller, ino, told, value, mode);
         }
         self.space.reserve(value.len() as u64)?;
         self.change_attributes(ino, |tx, inode| {

@@ -249,6 +249,15 @@ impl Tx<'_> {
         self.expect_one(changed, ino)
     }
 
+    /// Says why the present content is there.
+    pub fn set_cause(&self, ino: Ino, cause: Cause) -> Result<()> {
+        let changed = self
+            .db
+            .prepare_cached("UPDATE inode SET cause = ?2 WHERE ino = ?1")?
+            .execute((ino.0, cause.number()))?;
+        self.expect_one(changed, ino)
+    }
+
     /// Sets the link count and the time of its change.
     pub fn set_links(&self, ino: Ino, nlink: u32, ctime: Timestamp) -> Result<()> {
         let changed = self

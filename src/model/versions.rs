@@ -47,6 +47,12 @@ impl Cause {
         all.into_iter().find(|cause| cause.number() == number)
     }
 
+    /// The cause that is written like this.
+    pub fn from_name(name: &str) -> Option<Cause> {
+        let all = (0..=u8::MAX).map_while(Cause::from_number);
+        all.into_iter().find(|cause| cause.to_string() == name)
+    }
+
     /// Whether somebody asked for exactly this state.
     fn is_asked_for(self) -> bool {
         matches!(self, Cause::Restore | Cause::Rewind)

@@ -1,7 +1,8 @@
 //! Attributes of views, extended ones too.
 
 use super::access::{Access, Rules, as_it_was, bits_from_elsewhere, then_and_today};
-use super::table::{Past, ViewNode, What};
+use super::table::{Past, Role, ViewNode, What};
+use super::told::told_name;
 use super::versions::Version;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
@@ -10,9 +11,17 @@ use crate::model::{ACL_ACCESS, Attr, FileKind, Ino, Mode, Moment, moment_name};
 
 /// Bits of a directory that only lists what the past holds.
 const LISTING_BITS: u16 = 0o555;
-/// What is told of a version beside its own attributes.
-const TOLD: [&[u8]; 4] =
-    [b"user.verso.moment", b"user.verso.author", b"user.verso.cause", b"user.verso.version"];
+/// What may be told of a view beside the attributes of what it shows, and is listed.
+const TOLD: [&[u8]; 5] = [
+    b"user.verso.moment",
+    b"user.verso.until",
+    b"user.verso.author",
+    b"user.verso.cause",
+    b"user.verso.version",
+];
+/// Told to who asks by this name only: it takes reading the file, and who copies attributes asks for each that is
+/// listed.
+const HASH: &[u8] = b"user.verso.hash";
 
 impl Volume {
     pub(in crate::fs) fn view_attr(&self, ino: Ino) -> Result<Attr> {
@@ -24,7 +33,7 @@ impl Volume {
         self.views.get(ino).is_ok_and(|node| match &node.what {
             // The way to a directory of the past may be closed, and a living version may be written over.
             What::Past(past) => {
-                let has_ended = past.version.as_ref().is_none_or(|version| version.ended.is_some());
+                let has_ended = past.version().is_none_or(|version| version.ended.is_some());
                 past.kind != FileKind::Directory && has_ended
             }
             _ => false,
@@ -49,7 +58,7 @@ impl Volume {
         self.meta.read(|view| {
             let inode = past_inode(view, past, at)?.ok_or(Error::NotFound)?;
             let mut attr = inode.attr;
-            let access = match (past.kind, &past.version) {
+            let access = match (past.kind, past.version()) {
                 (FileKind::Directory, _) => directory_access(view, &attr, at)?,
                 (_, Some(version)) => version_access(view, &attr, version)?,
                 _ => as_it_was(&attr),
@@ -76,7 +85,11 @@ impl Volume {
                 return found.filter(|_| name == ACL_ACCESS).ok_or(Error::NoAttribute);
             }
         };
-        if let Some(told) = past.version.as_ref().and_then(|version| tell(version, name)) {
+        if name == HASH && past.kind == FileKind::File {
+            return Ok(self.hash_of(&node, past)?.into_bytes());
+        }
+        if told_name(name).is_some() {
+            let told = self.tell(past, name)?.ok_or(Error::NoAttribute)?;
             return Ok(told.into_bytes());
         }
         if name == ACL_ACCESS && !self.past_attr(past)?.1 {
@@ -94,25 +107,51 @@ impl Volume {
         if !self.past_attr(past)?.1 {
             names.retain(|name| name != ACL_ACCESS);
         }
-        if past.version.is_some() {
-            names.retain(|name| !TOLD.contains(&&name[..]));
-            names.extend(TOLD.map(<[u8]>::to_vec));
+        names.retain(|name| told_name(name).is_none());
+        for told in TOLD {
+            names.extend(self.tell(past, told)?.map(|_| told.to_vec()));
         }
         Ok(names)
     }
 
+    /// What is told of a view by this name, if anything.
+    fn tell(&self, past: &Past, name: &[u8]) -> Result<Option<String>> {
+        let moment = match (&past.role, name) {
+            (Role::Version(version), _) => return Ok(tell_version(version, name)),
+            (Role::Moment, b"user.verso.moment") => self.moment_of(past)?,
+            (Role::Deleted { since, .. }, b"user.verso.moment") => {
+                self.began_before_deletion(past, *since)?
+            }
+            (Role::Deleted { ended, .. }, b"user.verso.until") => *ended,
+            _ => return Ok(None),
+        };
+        Ok(Some(moment_name(moment)))
+    }
+
+    /// From when what was deleted was what it is shown as: of a file since it had its content. A folder is shown as it
+    /// was last whole, and at that moment.
+    fn began_before_deletion(&self, past: &Past, since: Moment) -> Result<Moment> {
+        let at = self.moment_of(past)?;
+        if past.kind == FileKind::Directory {
+            return Ok(at);
+        }
+        let inode = self.meta.read(|view| view.inode_at(past.ino, at))?.ok_or(Error::NotFound)?;
+        Ok(inode.content_since.max(since))
+    }
+
     /// The last moment at which the view's content had the attributes that it shows.
     fn last_moment_of(&self, past: &Past) -> Result<Moment> {
-        match &past.version {
+        match past.version() {
             Some(version) => Ok(last_moment(version)),
             None => self.moment_of(past),
         }
     }
 }
 
-fn tell(version: &Version, name: &[u8]) -> Option<String> {
+fn tell_version(version: &Version, name: &[u8]) -> Option<String> {
     match name {
         b"user.verso.moment" => Some(moment_name(version.began)),
+        b"user.verso.until" => version.ended.map(moment_name),
         b"user.verso.author" => Some(version.author.to_string()),
         b"user.verso.cause" => Some(version.cause.to_string()),
         b"user.verso.version" => Some(version.number.to_string()),
@@ -126,7 +165,7 @@ fn last_moment(version: &Version) -> Moment {
 
 /// The inode with the attributes that the view shows; of a version the last ones of its content.
 fn past_inode(view: &View<'_>, past: &Past, at: Moment) -> Result<Option<Inode>> {
-    let Some(version) = &past.version else { return Ok(view.inode_at(past.ino, at)?) };
+    let Some(version) = past.version() else { return Ok(view.inode_at(past.ino, at)?) };
     if past.kind != FileKind::File {
         return Ok(view.inode_at(past.ino, version.began)?);
     }

@@ -1,7 +1,7 @@
 //! From a name in a view to the view that it means.
 
 use super::deleted::last_whole;
-use super::table::{Identity, Instant, NewView, Past, ViewNode, What};
+use super::table::{Identity, Instant, NewView, Past, Role, ViewNode, What};
 use super::versions::{Version, versions_of};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
@@ -170,6 +170,7 @@ impl Volume {
         let at = moment.min(self.meta.last_moment());
         let identity = Identity::of_name(node.ino, name, at);
         let past = Past::new(dir, FileKind::Directory, Instant::At(at), identity.number());
+        let past = Past { role: Role::Moment, ..past };
         NewView { parent: node.ino, identity, what: What::Past(past), is_fixed }
     }
 
@@ -204,7 +205,8 @@ impl Volume {
 
 impl Past {
     fn new(ino: Ino, kind: FileKind, when: Instant, root: Ino) -> Past {
-        Past { ino, kind, when, root, version: None, content: OnceLock::new() }
+        let (content, hash) = (OnceLock::new(), OnceLock::new());
+        Past { ino, kind, when, root, role: Role::Part, content, hash }
     }
 }
 
@@ -246,10 +248,12 @@ pub(super) fn version_view(node: &ViewNode, version: &Version) -> NewView {
         _ => Identity::of_content(node.ino, ino, content_since),
     };
     let past = match (kind, ended) {
-        (FileKind::Directory, Some(ended)) => before_deletion(ino, kind, ended, &identity),
+        (FileKind::Directory, Some(ended)) => {
+            before_deletion(ino, kind, (version.began, ended), &identity)
+        }
         _ => {
             let past = Past::new(ino, kind, Instant::At(content_since), identity.number());
-            Past { version: Some(version.clone()), ..past }
+            Past { role: Role::Version(version.clone()), ..past }
         }
     };
     NewView { parent: node.ino, identity, what: What::Past(past), is_fixed: ended.is_some() }
@@ -259,17 +263,23 @@ pub(super) fn version_view(node: &ViewNode, version: &Version) -> NewView {
 pub(super) fn deleted_view(node: &ViewNode, period: &Period) -> NewView {
     let ended = period.until.unwrap_or(period.since);
     let identity = Identity::of_name(node.ino, &period.name, ended);
-    let past = before_deletion(period.ino, period.kind, ended, &identity);
+    let past = before_deletion(period.ino, period.kind, (period.since, ended), &identity);
     // Another deletion of the same name takes its place.
     NewView { parent: node.ino, identity, what: What::Past(past), is_fixed: false }
 }
 
-fn before_deletion(ino: Ino, kind: FileKind, ended: Moment, identity: &Identity) -> Past {
+fn before_deletion(
+    ino: Ino,
+    kind: FileKind,
+    (since, ended): (Moment, Moment),
+    identity: &Identity,
+) -> Past {
     let when = match kind {
         FileKind::Directory => Instant::BeforeDeletion { ended, found: Arc::default() },
         _ => Instant::At(Moment(ended.0 - 1)),
     };
-    Past::new(ino, kind, when, identity.number())
+    let past = Past::new(ino, kind, when, identity.number());
+    Past { role: Role::Deleted { since, ended }, ..past }
 }
 
 /// What a directory of the past held.

@@ -1,7 +1,7 @@
 //! Contents of views.
 
-use super::table::{PastContent, ViewNode, What};
-use crate::chunks::PLAIN_LEN_MAX;
+use super::table::{Past, PastContent, ViewNode, What};
+use crate::chunks::{ContentHasher, PLAIN_LEN_MAX};
 use crate::fs::io::Part;
 use crate::fs::overlay::{Piece, Source};
 use crate::fs::types::{Handle, OpenMode, Seek};
@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// No extent is longer than a chunk.
 const EXTENT_BYTES_MAX: u64 = PLAIN_LEN_MAX as u64;
+/// Bytes that are read at a time to hash a file.
+const HASH_STEP_BYTES: usize = 1 << 20;
 /// The first range in which `seek` looks; each further one is twice as large.
 const SEEK_BYTES: u64 = 16 << 20;
 
@@ -53,16 +55,26 @@ impl Volume {
         into: &mut Vec<u8>,
     ) -> Result<()> {
         let node = self.view_file(ino)?;
-        let content = self.content_of(&node)?;
+        self.read_view_of(&node, offset, len, into)
+    }
+
+    fn read_view_of(
+        &self,
+        node: &ViewNode,
+        offset: u64,
+        len: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
+        let content = self.content_of(node)?;
         let end = content.size.min(offset.saturating_add(len as u64));
         if offset >= end {
             return Ok(());
         }
-        let extents = self.extents_of(&node, content, offset, end)?;
+        let extents = self.extents_of(node, content, offset, end)?;
         let parts = extents.into_iter().filter_map(|(extent, chunk)| {
             Part::of_extent(&extent.clip(offset, end)?, chunk, offset)
         });
-        self.append_parts(inode_of(&node), (end - offset) as usize, parts.collect(), into)
+        self.append_parts(inode_of(node), (end - offset) as usize, parts.collect(), into)
     }
 
     /// The next data or hole: see [`Volume::seek`].
@@ -120,6 +132,24 @@ impl Volume {
         Ok(pieces)
     }
 
+    /// The BLAKE3 of a file of the past, as `b3sum` prints it. Reads all of it, the first time it is asked for.
+    pub(super) fn hash_of(&self, node: &ViewNode, past: &Past) -> Result<String> {
+        if let Some(hash) = past.hash.get() {
+            return Ok(hash.clone());
+        }
+        let size = self.content_of(node)?.size;
+        let (mut hasher, mut bytes, mut at) = (ContentHasher::default(), Vec::new(), 0);
+        while at < size {
+            bytes.clear();
+            // Between two steps chunks may move to other packs.
+            let _places = self.ingest.hold_places();
+            self.read_view_of(node, at, HASH_STEP_BYTES, &mut bytes)?;
+            hasher.update(&bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(past.hash.get_or_init(|| hasher.finish().to_string()).clone())
+    }
+
     fn view_file(&self, ino: Ino) -> Result<Arc<ViewNode>> {
         let node = self.views.get(ino).map_err(|_| Error::BadHandle)?;
         match node.kind() {
@@ -134,7 +164,7 @@ impl Volume {
         if let Some(content) = past.content.get() {
             return Ok(*content);
         }
-        let at = match &past.version {
+        let at = match past.version() {
             // Not since when it had this content: that may have been under a name whose history is over.
             Some(version) => version.began,
             None => self.moment_of(past)?,

@@ -58,10 +58,38 @@ pub(super) struct Past {
     pub(super) when: Instant,
     /// The view at which this tree of the past begins.
     pub(super) root: Ino,
-    /// Where it is one of the versions of a name.
-    pub(super) version: Option<Version>,
+    /// As what it is shown.
+    pub(super) role: Role,
     /// What reading it shows: found out once, since it never changes.
     pub(super) content: OnceLock<PastContent>,
+    /// The hash of that, once somebody asked for it.
+    pub(super) hash: OnceLock<String>,
+}
+
+impl Past {
+    pub(super) fn version(&self) -> Option<&Version> {
+        match &self.role {
+            Role::Version(version) => Some(version),
+            _ => None,
+        }
+    }
+}
+
+/// As what an inode of the past is shown.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// A directory at a moment that was asked for.
+    Moment,
+    /// A part of a directory of the past.
+    Part,
+    /// One of the versions of a name.
+    Version(Version),
+    /// What a name held until it was deleted.
+    Deleted {
+        /// From when the name held it.
+        since: Moment,
+        ended: Moment,
+    },
 }
 
 /// Where the bytes of a file of the past are to be found.
@@ -181,7 +209,7 @@ impl ViewTable {
             ino = Ino((ino.0 + 1) | VIEW_BIT);
         }
         // A version that lives may end: what is known of it then is newer.
-        let is_newer = matches!(&what, What::Past(Past { version: Some(_), .. }));
+        let is_newer = matches!(&what, What::Past(Past { role: Role::Version(_), .. }));
         let node = || Arc::new(ViewNode { ino, parent, what, is_fixed, identity });
         let entry = match entries.entry(ino) {
             hash_map::Entry::Vacant(place) => place.insert(Entry { node: node(), lookups: 0 }),

@@ -4,13 +4,15 @@
 //! | name | on | setting it |
 //! |---|---|---|
 //! | `user.verso.pin.NAME` | a directory | keeps a moment by name, for good: any time, or now where nothing is said |
+//! | `user.verso.cause` | a file | says why its next version is made: `restore`, `rewind` or `import` |
 //! | what versions tell (`moment`, `author`, …) | anything | does nothing, so that a copy with attributes succeeds |
 
-use crate::fs::types::XattrMode;
+use crate::fs::types::{Caller, XattrMode};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
-use crate::meta::Tx;
-use crate::model::{FileKind, Ino, Moment, Timestamp, moment_name, parse_when};
+use crate::meta::{Inode, Tx};
+use crate::model::{Cause, FileKind, Ino, Moment, Timestamp, moment_name, parse_when};
+use std::time::Duration;
 
 /// What the names begin with.
 const SPACE: &[u8] = b"user.verso.";
@@ -19,7 +21,12 @@ const PIN: &[u8] = b"pin.";
 /// The longest name of a pin, in bytes: an attribute's name has 255.
 const PIN_NAME_BYTES_MAX: usize = 200;
 /// What is told of versions, and comes along when one is copied.
-const OF_VERSIONS: [&[u8]; 6] = [b"moment", b"until", b"author", b"cause", b"version", b"hash"];
+const OF_VERSIONS: [&[u8]; 5] = [b"moment", b"until", b"author", b"version", b"hash"];
+/// The name of the cause.
+const CAUSE: &[u8] = b"cause";
+/// So long after a save it can still be said what it was made for: programs that set attributes by path have closed
+/// the file by then.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// The name without the space of Verso's own attributes, if it is in that.
 pub(in crate::fs) fn told_name(name: &[u8]) -> Option<&[u8]> {
@@ -30,6 +37,7 @@ impl Volume {
     /// Sets one of Verso's attributes of a living inode.
     pub(in crate::fs) fn set_told(
         &self,
+        caller: &Caller,
         ino: Ino,
         name: &[u8],
         value: &[u8],
@@ -39,6 +47,7 @@ impl Volume {
         self.check_writable()?;
         match name.strip_prefix(PIN) {
             Some(pin) => self.set_pin(ino, pin, value, mode),
+            None if name == CAUSE => self.set_cause(caller, ino, value),
             None if OF_VERSIONS.contains(&name) => Ok(()),
             None => Err(Error::NotSupported),
         }
@@ -70,6 +79,43 @@ impl Volume {
         self.space.reserve(name.len() as u64)?;
         let _tree = self.tree.lock();
         self.write_meta(|tx| add_pin(tx, dir, name, asked, mode))
+    }
+
+    /// Says why the next version of a file is made: what is being written, or else what the same user saved just now.
+    /// A save and a replacement need not be said; with nothing that it could be said of, it is forgotten: a copy
+    /// brings along what its original tells.
+    fn set_cause(&self, caller: &Caller, ino: Ino, value: &[u8]) -> Result<()> {
+        let told = std::str::from_utf8(value).ok().and_then(|text| Cause::from_name(text.trim()));
+        let cause = told.ok_or(Error::Invalid)?;
+        let _tree = self.tree.lock();
+        let inode = self.living_inode(ino)?;
+        if inode.attr.kind != FileKind::File || matches!(cause, Cause::Save | Cause::Replace) {
+            return Ok(());
+        }
+        let node = self.nodes.get(ino);
+        let mut state = node.as_ref().map(|node| node.lock());
+        let inode = state.as_ref().map_or(inode, |state| state.inode);
+        let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
+        if is_dirty || !self.is_just_saved(&inode, caller.uid) {
+            if let Some(state) = state.as_mut().filter(|state| is_dirty || state.writers > 0) {
+                state.cause = Some(cause);
+            }
+            return Ok(());
+        }
+        self.write_meta(|tx| Ok(tx.set_cause(ino, cause)?))?;
+        if let Some(state) = &mut state {
+            state.inode.saved.cause = cause;
+        }
+        Ok(())
+    }
+
+    /// Whether the content is what the user saved just now, or still writes. A close comes back before its handle is
+    /// released, so whether there are writers says nothing.
+    fn is_just_saved(&self, inode: &Inode, user: u32) -> bool {
+        let Inode { saved, content_since, .. } = inode;
+        let age = self.now().0.saturating_sub(content_since.0);
+        let is_recent = !saved.is_cut || age < LATE_MAX.as_nanos() as i64;
+        saved.number > 0 && saved.author == user && is_recent
     }
 
     /// The moment that a pin's value means.

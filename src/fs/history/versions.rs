@@ -297,7 +297,10 @@ fn file_showing(
         content: digest(saved.digest, size, content.since),
         size,
         author: saved.author,
-        cause: if content.since < period.since { Cause::Replace } else { saved.cause },
+        cause: match saved.cause {
+            Cause::Save if content.since < period.since => Cause::Replace,
+            told => told,
+        },
     };
     showing(dir, period, content.since, state)
 }

@@ -5,6 +5,7 @@ mod check;
 mod history;
 mod history_oracle;
 mod history_pins;
+mod history_told;
 mod races;
 mod rewind;
 mod saving;
