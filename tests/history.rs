@@ -504,3 +504,58 @@ fn a_pin_needs_who_may_write_to_the_directory() {
     assert!(names(&drive.at("annas/.versions/@pins")).is_empty());
     assert!(!drive.at("annas/.versions/@pins/approved").exists());
 }
+
+#[test]
+fn mv_brings_back_what_was_deleted() {
+    let drive = Drive::new();
+    drive.run(
+        "mkdir -p d/sub; echo one > d/sub/f; echo two > d/sub/f; ln -s f d/sub/l; cp -a d kept",
+    );
+    drive.run("ls -R d .versions/@deleted >/dev/null; rm -r d; ! ls d 2>/dev/null");
+    drive.run("mv .versions/@deleted/d .");
+    assert_eq!(
+        drive.run("diff -r d kept; ls .versions/@deleted; cat d/sub/.versions/f/*"),
+        "one\ntwo\ntwo\n"
+    );
+    drive.run("echo three > d/sub/f; echo new > d/new; [ $(cat d/sub/l) = three ]");
+    // Again and again, with a look at it in between, which the kernel remembers.
+    for round in 0..3 {
+        drive.run(&format!("echo {round} > f; cat f; rm f; cat .versions/@deleted/f"));
+        drive.run("mv .versions/@deleted/f f");
+        assert_eq!(drive.run("cat f"), format!("{round}\n"));
+        drive.run("echo more >> f; rm -r d; mv .versions/@deleted/d e; mv e d; cat d/new d/sub/f");
+        assert_eq!(drive.run("cat f"), format!("{round}\nmore\n"));
+    }
+    // To another place, over something, and not over something.
+    drive.run("echo g > g; rm g; echo other > kept/g; mv -f .versions/@deleted/g kept/g");
+    assert_eq!(drive.run("cat kept/g; cat kept/.versions/g/*"), "g\nother\ng\n");
+    drive.run("echo h > h; rm h; echo keep > h; mv -n .versions/@deleted/h h || true");
+    assert_eq!(drive.run("cat h"), "keep\n");
+    // What can't be moved is copied, and stays where it was.
+    drive.run("rm -r d; mv .versions/@deleted/d/sub . 2>/dev/null || [ -e sub/f ]");
+    assert_eq!(drive.run("cat sub/f; cat .versions/@deleted/d/sub/f"), "three\nthree\n");
+    drive
+        .run("! rm .versions/@deleted/d/new 2>/dev/null; ! rmdir .versions/@deleted/d 2>/dev/null");
+    let report = drive.volume.check(Default::default(), &Default::default()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+#[test]
+fn only_who_may_change_a_directory_brings_back_what_was_in_it() {
+    if !os::is_root() {
+        eprintln!("skipped: it takes root");
+        return;
+    }
+    let drive = Drive::new();
+    drive.run("mkdir annas public; chmod 1777 public; mkdir annas/d; echo f > annas/d/f; echo f > public/f");
+    drive.run(&format!(
+        "chown -R {ANNA}:{ANNA} annas; chown {ANNA} public/f; rm -r annas/d public/f"
+    ));
+    let other = ANNA + 1;
+    assert!(!drive.works(other, "mv -T annas/.versions/@deleted/d annas/d"));
+    assert!(!drive.works(other, "mv -T annas/.versions/@deleted/d public/d"));
+    // Sticky: what is in it is its owner's alone.
+    assert!(!drive.works(other, "mv -T public/.versions/@deleted/f public/f"));
+    assert!(drive.works(ANNA, "mv -T public/.versions/@deleted/f public/f; cat public/f"));
+    assert!(drive.works(ANNA, "mv -T annas/.versions/@deleted/d annas/d; echo x > annas/d/x"));
+}

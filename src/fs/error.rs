@@ -59,6 +59,9 @@ pub enum Error {
     /// `SEEK_DATA` or `SEEK_HOLE` beyond the end.
     #[error("no such data or hole")]
     NoSuchRange,
+    /// It can't be moved there, but copied.
+    #[error("it can't be moved, only copied")]
+    CrossDevice,
     /// Not supported here.
     #[error("not supported")]
     NotSupported,
@@ -95,6 +98,7 @@ impl Error {
             Error::NoAttribute => libc::ENODATA,
             Error::AttributeTooLarge => libc::E2BIG,
             Error::NoSuchRange => libc::ENXIO,
+            Error::CrossDevice => libc::EXDEV,
             Error::NotSupported => libc::EOPNOTSUPP,
             Error::Failed(_) | Error::Meta(_) | Error::Chunks(_) => libc::EIO,
         }

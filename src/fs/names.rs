@@ -62,7 +62,7 @@ impl Birth {
 }
 
 /// What happened to an inode's link count: to be told to its node once it is committed.
-struct LinkChange {
+pub(super) struct LinkChange {
     ino: Ino,
     nlink: u32,
     ctime: Timestamp,
@@ -367,7 +367,7 @@ impl Volume {
     }
 
     /// Takes a name off an inode's count; without names it ends, or waits for its last handle.
-    fn drop_link(&self, tx: &Tx<'_>, ino: Ino, now: Timestamp) -> Result<LinkChange> {
+    pub(super) fn drop_link(&self, tx: &Tx<'_>, ino: Ino, now: Timestamp) -> Result<LinkChange> {
         let attr = tx.inode(ino)?.ok_or(Error::NotFound)?.attr;
         let nlink = match attr.kind {
             FileKind::Directory => 0,
@@ -394,9 +394,13 @@ impl Volume {
         mode: RenameMode,
     ) -> Result<()> {
         check_length(name)?;
-        self.check_no_view(&[parent, new_parent])?;
+        self.check_no_view(&[new_parent])?;
         self.check_no_history(name)?;
         check_new_name(new_name)?;
+        if is_view(parent) {
+            let to = Place { parent: new_parent, name: new_name };
+            return self.move_out_of_view((parent, name), to, mode);
+        }
         let _tree = self.tree.lock();
         let now = self.now();
         let changes = self.freeing_write(|tx| {
@@ -498,7 +502,7 @@ impl Volume {
     }
 
     /// Tells open inodes what a committed transaction did to their link counts.
-    fn tell_nodes(&self, changes: &[LinkChange]) {
+    pub(super) fn tell_nodes(&self, changes: &[LinkChange]) {
         for change in changes {
             if let Some(node) = self.nodes.get(change.ino) {
                 let mut state = node.lock();
@@ -513,9 +517,9 @@ impl Volume {
 
 /// A name in a directory.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    parent: Ino,
-    name: &'a [u8],
+pub(super) struct Place<'a> {
+    pub(super) parent: Ino,
+    pub(super) name: &'a [u8],
 }
 
 /// How many subdirectories the two directories of a rename gain.
@@ -536,7 +540,7 @@ impl LinkBalance {
     }
 }
 
-fn check_replaceable(tx: &Tx<'_>, by_directory: bool, target: &Dentry) -> Result<()> {
+pub(super) fn check_replaceable(tx: &Tx<'_>, by_directory: bool, target: &Dentry) -> Result<()> {
     match (by_directory, target.kind == FileKind::Directory) {
         (true, false) => Err(Error::NotDirectory),
         (false, true) => Err(Error::IsDirectory),

@@ -163,6 +163,26 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Begins an inode again that has ended. Its extents, attributes and target are still there: they must
+    /// be those of this state.
+    pub fn begin_inode_again(&self, inode: &Inode) -> Result<()> {
+        let Inode { attr, parent, saved, .. } = inode;
+        self.create_inode(attr, *parent, saved.number)?;
+        let changed = self
+            .db
+            .prepare_cached(
+                "UPDATE inode SET author = ?2, cause = ?3, cut = ?4, digest = ?5 WHERE ino = ?1",
+            )?
+            .execute((
+                attr.ino.0,
+                saved.author,
+                saved.cause.number(),
+                saved.is_cut,
+                saved.digest as i64,
+            ))?;
+        self.expect_one(changed, attr.ino)
+    }
+
     /// Writes attributes without a trace of what they were: for what is no state of its own (the
     /// times and link count of a directory whose names changed, the last read of a file). The size is
     /// left alone: it changes together with the extents only, in [`Tx::change_content`].

@@ -72,6 +72,8 @@ pub struct Period {
 pub struct ContentState {
     /// From when.
     pub since: Moment,
+    /// From when the inode was recorded as it is then: earlier than `since` where it was empty before.
+    pub recorded_since: Moment,
     /// Until when; `None`: it still does.
     pub until: Option<Moment>,
     /// The newest attributes that it had with this content.
@@ -85,8 +87,8 @@ pub struct FormerName {
     pub parent: Ino,
     /// The name.
     pub name: Vec<u8>,
-    /// From when it held the inode.
-    pub since: Moment,
+    /// Until when it held the inode.
+    pub until: Moment,
 }
 
 fn kind_of(mode: u32) -> FileKind {
@@ -227,10 +229,9 @@ fn contents_from_rows(mut rows: Rows<'_>) -> Result<Vec<ContentState>> {
         let since = inode.content_since;
         let is_same =
             |last: &ContentState| last.since == since && last.inode.attr.ino == inode.attr.ino;
-        if states.last().is_some_and(is_same) {
-            states.pop();
-        }
-        states.push(ContentState { since, until: until.map(Moment), inode });
+        let before = states.pop_if(|last| is_same(last));
+        let recorded_since = before.map_or(inode.since, |before| before.recorded_since);
+        states.push(ContentState { since, recorded_since, until: until.map(Moment), inode });
     }
     Ok(states)
 }
@@ -306,17 +307,21 @@ impl View<'_> {
         Ok(statement.query_row(key, |row| row.get(0))?)
     }
 
-    /// The names that the inode lost at `until`: where a move took it from.
-    pub fn former_names(&self, ino: Ino, until: Moment) -> Result<Vec<FormerName>> {
+    /// The name that the inode had before it got one at `at`: where a move took it from, or where it was
+    /// deleted before it was brought back.
+    pub fn former_name(&self, ino: Ino, at: Moment) -> Result<Option<FormerName>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT parent, name, since FROM dentry_past INDEXED BY dentry_past_by_ino \
-             WHERE ino = ? AND until = ?",
+            "SELECT parent, name, until FROM dentry_past INDEXED BY dentry_past_by_ino \
+             WHERE ino = ? AND until <= ? ORDER BY until DESC LIMIT 1",
         )?;
-        let rows = statement.query_map((ino.0, until.0), |row| {
-            let (parent, since) = (Ino(row.get(0)?), Moment(row.get(2)?));
-            Ok(FormerName { parent, name: row.get(1)?, since })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let found = statement.query_row((ino.0, at.0), |row| {
+            let (parent, until) = (Ino(row.get(0)?), Moment(row.get(2)?));
+            Ok(FormerName { parent, name: row.get(1)?, until })
+        });
+        let Some(former) = found.optional()? else { return Ok(None) };
+        // A link is made of what goes on under its other names.
+        let comes_from = former.until == at || self.inode_at(ino, Moment(at.0 - 1))?.is_none();
+        Ok(comes_from.then_some(former))
     }
 
     /// Up to `limit` names from after `slot` on whose last period is over and that hold nothing today, with

@@ -11,6 +11,8 @@ use crate::model::{ACL_ACCESS, Attr, FileKind, Ino, Mode, Moment, moment_name};
 
 /// Bits of a directory that only lists what the past holds.
 const LISTING_BITS: u16 = 0o555;
+/// Bits of one out of which can be moved: whoever may change the directory may do so, with its sticky bit.
+const MOVING_BITS: u16 = 0o1777;
 /// What may be told of a view beside the attributes of what it shows, and is listed.
 const TOLD: [&[u8]; 5] = [
     b"user.verso.moment",
@@ -45,8 +47,8 @@ impl Volume {
             What::Versions { dir }
             | What::Name { dir, .. }
             | What::At { dir, .. }
-            | What::Deleted { dir }
-            | What::Pins { dir } => listing_attr(self.inode(*dir)?.attr),
+            | What::Pins { dir } => listing_attr(self.inode(*dir)?.attr, LISTING_BITS),
+            What::Deleted { dir } => listing_attr(self.inode(*dir)?.attr, MOVING_BITS),
             What::Past(past) => self.past_attr(past)?.0,
         };
         Ok(Attr { ino: node.ino, ..attr })
@@ -185,9 +187,9 @@ fn directory_access(view: &View<'_>, attr: &Attr, at: Moment) -> Result<Access> 
     Ok(then_and_today(&then, &Rules { attr: &today.attr, acl }))
 }
 
-/// A listing belongs to whom the directory belongs to, and nobody writes to it.
-fn listing_attr(directory: Attr) -> Attr {
-    let mode = Mode::new(u32::from(directory.mode.bits() & LISTING_BITS));
+/// A listing belongs to whom the directory belongs to.
+fn listing_attr(directory: Attr, bits: u16) -> Attr {
+    let mode = Mode::new(u32::from(directory.mode.bits() & bits));
     Attr { mode, nlink: 1, size: 0, allocated: 0, ..directory }
 }
 

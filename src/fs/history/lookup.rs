@@ -206,7 +206,7 @@ impl Volume {
 impl Past {
     fn new(ino: Ino, kind: FileKind, when: Instant, root: Ino) -> Past {
         let (content, hash) = (OnceLock::new(), OnceLock::new());
-        Past { ino, kind, when, root, role: Role::Part, content, hash }
+        Past { ino, kind, when, root, is_in_deleted: false, role: Role::Part, content, hash }
     }
 }
 
@@ -279,12 +279,13 @@ fn before_deletion(
         _ => Instant::At(Moment(ended.0 - 1)),
     };
     let past = Past::new(ino, kind, when, identity.number());
-    Past { role: Role::Deleted { since, ended }, ..past }
+    Past { role: Role::Deleted { since, ended }, is_in_deleted: true, ..past }
 }
 
 /// What a directory of the past held.
 pub(super) fn past_view(node: &ViewNode, past: &Past, at: Moment, dentry: &Dentry) -> NewView {
     let identity = Identity::of_inode(past.root, dentry.ino);
     let child = Past::new(dentry.ino, dentry.kind, Instant::At(at), past.root);
+    let child = Past { is_in_deleted: past.is_in_deleted, ..child };
     NewView { parent: node.ino, identity, what: What::Past(child), is_fixed: true }
 }

@@ -1,7 +1,7 @@
 //! History as people see it: `.versions`, a directory that answers in every directory and is listed in none.
 //!
 //! Everything in it is a *view*: an inode that exists while the kernel knows it, and that stands for what the
-//! metadata recorded. Nothing is copied, and nothing can be changed (`EROFS`).
+//! metadata recorded. Nothing is copied, and nothing can be changed (`EROFS`), but that what was deleted can be moved out.
 //!
 //! | path below a directory | shows | file |
 //! |---|---|---|
@@ -14,7 +14,7 @@
 //!
 //! `table.rs` numbers of views, and how long they live · `attrs.rs` attributes · `access.rs` who may read
 //! them · `read.rs` contents ·
-//! `told.rs` extended attributes of what lives.
+//! `told.rs` extended attributes of what lives · `undelete.rs` moving out of `@deleted`.
 
 mod access;
 mod attrs;
@@ -25,6 +25,7 @@ mod moments;
 mod read;
 mod table;
 mod told;
+mod undelete;
 mod versions;
 
 pub(super) use lookup::HISTORY_NAME;

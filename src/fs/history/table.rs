@@ -58,6 +58,8 @@ pub(super) struct Past {
     pub(super) when: Instant,
     /// The view at which this tree of the past begins.
     pub(super) root: Ino,
+    /// Whether it was deleted with a folder that is shown.
+    pub(super) is_in_deleted: bool,
     /// As what it is shown.
     pub(super) role: Role,
     /// What reading it shows: found out once, since it never changes.

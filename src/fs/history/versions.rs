@@ -140,11 +140,10 @@ impl History<'_> {
         if self.moves_left == 0 {
             return Ok(());
         }
-        if let Some(former) = self.view.former_names(period.ino, period.since)?.into_iter().next() {
-            self.moves_left -= 1;
-            self.follow(former.parent, &former.name, after, period.since, Some(period.ino))?;
-        }
-        Ok(())
+        let former = self.view.former_name(period.ino, period.since)?;
+        let Some(former) = former.filter(|former| former.until > after) else { return Ok(()) };
+        self.moves_left -= 1;
+        self.follow(former.parent, &former.name, after, former.until, Some(period.ino))
     }
 
     fn take(&mut self, dir: Ino, period: &Period, after: Moment, until: Moment) -> Result<()> {
@@ -180,10 +179,14 @@ impl History<'_> {
         while let Some(content) = shown.next() {
             let next = shown.peek();
             let began = content.since.max(period.since);
-            // What retention took out between two leaves a gap: nothing lasts longer than it did.
-            let ended = content.until.map_or(ends, |until| until.min(ends));
-            let ended = next.map_or(ended, |next| next.since.min(ended));
-            let ended = limit(ended);
+            // What retention took out between two leaves a gap: nothing lasts longer than it did. But what was written
+            // anew was empty before, and that is a part of it.
+            let until = content.until.unwrap_or(ends);
+            let ended = match next {
+                Some(next) if next.recorded_since <= until => next.since,
+                _ => until,
+            };
+            let ended = limit(ended.min(ends));
             // Saved while it was being written, and then saved again: what was before lasts until then.
             let saved = &content.inode.saved;
             // Made here, and given its rights before it had anything in it.

@@ -531,3 +531,21 @@ fn damage_of_the_past_is_an_error_and_never_wrong_bytes() {
     drive.save(Ino::ROOT, "g", &old);
     assert_eq!(content(&drive.volume, view), old);
 }
+
+/// As a shell does: its first descriptor of `> FILE` is closed before the program writes.
+#[test]
+fn a_file_that_is_saved_empty_on_the_way_has_no_gap() {
+    let drive = Drive::new();
+    for text in ["one", "two"] {
+        let how = OpenMode { truncate: true, ..READ_WRITE };
+        let (_, handle) = drive.volume.create(&ROOT, Ino::ROOT, b"f", 0o644, how).unwrap();
+        drive.volume.flush(handle).unwrap();
+        drive.clock.advance(Duration::from_millis(1));
+        drive.volume.write(handle, 0, text.as_bytes()).unwrap();
+        drive.volume.flush(handle).unwrap();
+        drive.volume.release(handle).unwrap();
+        drive.clock.advance(Duration::from_millis(1));
+    }
+    // Within one slot, and nothing was between them.
+    assert_eq!(drive.versions(".versions/f"), ["two"]);
+}

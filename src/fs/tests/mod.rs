@@ -6,6 +6,7 @@ mod history;
 mod history_oracle;
 mod history_pins;
 mod history_told;
+mod history_undelete;
 mod races;
 mod rewind;
 mod saving;

@@ -248,9 +248,12 @@ fn a_move_tells_where_it_came_from() {
     let store = Store::new();
     store.make(10, 5, 1, "a");
     store.rename(20, (1, "a"), (9, "b"));
-    let former = store.ask(|view| view.former_names(Ino(5), Moment(20)));
-    assert_eq!(former, [FormerName { parent: Ino::ROOT, name: b"a".to_vec(), since: Moment(10) }]);
-    assert_eq!(store.ask(|view| view.former_names(Ino(5), Moment(10))), []);
+    let former = store.ask(|view| view.former_name(Ino(5), Moment(20)));
+    let expected = FormerName { parent: Ino::ROOT, name: b"a".to_vec(), until: Moment(20) };
+    assert_eq!(former, Some(expected));
+    assert_eq!(store.ask(|view| view.former_name(Ino(5), Moment(10))), None);
+    // A further name comes from nowhere.
+    assert_eq!(store.ask(|view| view.former_name(Ino(5), Moment(21))), None);
 }
 
 #[test]
