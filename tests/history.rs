@@ -30,8 +30,11 @@ struct Drive {
 
 impl Drive {
     fn new() -> Drive {
+        Drive::with(VolumeOptions { coalesce: Duration::ZERO, ..VolumeOptions::default() })
+    }
+
+    fn with(options: VolumeOptions) -> Drive {
         let store = TestStore::new();
-        let options = VolumeOptions { coalesce: Duration::ZERO, ..VolumeOptions::default() };
         let volume = store.open_with(options);
         let root = store.mountpoint();
         let all = os::is_root();
@@ -558,4 +561,14 @@ fn only_who_may_change_a_directory_brings_back_what_was_in_it() {
     assert!(!drive.works(other, "mv -T public/.versions/@deleted/f public/f"));
     assert!(drive.works(ANNA, "mv -T public/.versions/@deleted/f public/f; cat public/f"));
     assert!(drive.works(ANNA, "mv -T annas/.versions/@deleted/d annas/d; echo x > annas/d/x"));
+}
+
+#[test]
+fn a_file_manager_sees_the_history_of_the_root_if_it_is_told_to() {
+    let drive = Drive::with(VolumeOptions { history_listed: true, ..VolumeOptions::default() });
+    drive.run("mkdir d; echo x > d/f");
+    assert!(drive.run("ls -a").lines().any(|name| name == ".versions"));
+    assert!(drive.run("ls -la").contains(" .versions"));
+    assert_eq!(drive.run("ls -A d"), "f\n");
+    assert!(drive.run("find .versions -maxdepth 1").contains(".versions/@pins"));
 }

@@ -149,7 +149,8 @@ Examples:
   verso mount /srv/store /mnt/verso -o allow_other,noatime
 
 Options for -o: ro, rw, allow_other, nonempty, dev, nodev, suid, nosuid, exec, noexec, noatime,
-relatime, threads=N, config=FILE. Permissions are always checked (default_permissions).";
+relatime, versions (the root lists .versions), threads=N, config=FILE. Permissions are always checked
+(default_permissions).";
 
 /// `verso mount`
 #[derive(Args, Debug)]

@@ -22,6 +22,8 @@ pub struct MountFlags {
     pub noexec: bool,
     /// Overrides the setting.
     pub atime: Option<Atime>,
+    /// The root lists its `.versions`, whatever the setting says.
+    pub versions: bool,
     /// Overrides the setting.
     pub threads: Option<NonZeroUsize>,
     /// The settings file.
@@ -80,6 +82,7 @@ impl MountFlags {
             "nosuid" => self.suid = Some(false),
             "exec" => self.noexec = false,
             "noexec" => self.noexec = true,
+            "versions" => self.versions = true,
             "noatime" => self.atime = Some(Atime::Noatime),
             "relatime" | "atime" => self.atime = Some(Atime::Relatime),
             _ => {
@@ -125,6 +128,7 @@ mod tests {
         assert!(flags.allow_other && flags.noexec && !flags.read_only);
         assert_eq!((flags.suid, flags.dev), (Some(false), Some(false)));
         assert_eq!(flags.atime, Some(Atime::Noatime));
+        assert!(!flags.versions && parse("versions", false).unwrap().versions);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(super) struct Tree {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct History {
     pub(super) directory: bool,
+    pub(super) listed: bool,
     pub(super) slot: Time,
 }
 
@@ -98,7 +99,7 @@ impl Default for Tree {
 
 impl Default for History {
     fn default() -> History {
-        History { directory: true, slot: Time(Duration::from_secs(10)) }
+        History { directory: true, listed: false, slot: Time(Duration::from_secs(10)) }
     }
 }
 

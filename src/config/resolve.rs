@@ -59,6 +59,8 @@ pub struct TreeConfig {
 pub struct HistoryConfig {
     /// Whether `.versions` answers in every directory.
     pub directory: bool,
+    /// Whether the root lists its own.
+    pub listed: bool,
     /// Saves of a user within a slot of this length are one version; zero: each is one.
     pub slot: Duration,
 }
@@ -206,7 +208,7 @@ fn resolve_stages(names: &[String]) -> Result<Vec<String>, Broken> {
 fn resolve_history(raw: &raw::History) -> Result<HistoryConfig, Broken> {
     let slots = Duration::ZERO..=Duration::from_secs(3600);
     let slot = within("history.slot", raw.slot.0, slots, "at most 1h")?;
-    Ok(HistoryConfig { directory: raw.directory, slot })
+    Ok(HistoryConfig { directory: raw.directory, listed: raw.listed, slot })
 }
 
 fn resolve_mount(raw: &raw::Mount) -> Result<MountConfig, Broken> {

@@ -65,6 +65,7 @@ fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
         pack_bytes: store.pack_bytes_target,
         coalesce: config.history.slot,
         history_dir: config.history.directory,
+        history_listed: config.history.listed || flags.versions,
         retention: config.retention.policy.clone(),
         zone: Zone::system(),
         ..VolumeOptions::default()

@@ -1,15 +1,16 @@
 //! Listing directories.
 
-use super::history::is_view;
+use super::history::{HISTORY_NAME, is_view};
 use super::types::{DirEntry, Handle};
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::{Dentry, Inode};
 use crate::model::{FileKind, Ino};
 
-/// Cookies of `.` and `..`; names have their slot, which is larger.
+/// Cookies of `.` and `..`, and of the history where it is listed; names have their slot, which is larger.
 const COOKIE_DOT: u64 = 1;
 const COOKIE_DOT_DOT: u64 = 2;
+const COOKIE_HISTORY: u64 = 3;
 /// Names that are asked of the metadata in one query.
 const BATCH: usize = 256;
 
@@ -45,10 +46,10 @@ impl Volume {
         if is_view(ino) {
             return self.list_view(ino, cookie, plus, emit);
         }
-        if !self.list_dots(ino, cookie, emit)? {
+        if !self.list_dots(ino, cookie, emit)? || !self.list_history(ino, cookie, plus, emit)? {
             return Ok(());
         }
-        let mut after = cookie.max(COOKIE_DOT_DOT) as i64;
+        let mut after = cookie.max(COOKIE_HISTORY) as i64;
         loop {
             let batch = self.list_batch(ino, after, plus)?;
             let complete = batch.len() < BATCH;
@@ -82,6 +83,32 @@ impl Volume {
             }
         }
         Ok(true)
+    }
+
+    /// The history of the root, where it is wanted in its listing. What is listed with attributes is looked up.
+    fn list_history(
+        &self,
+        ino: Ino,
+        cookie: u64,
+        plus: bool,
+        emit: &mut dyn FnMut(DirEntry) -> bool,
+    ) -> Result<bool> {
+        let is_listed = self.options.history_dir && self.options.history_listed;
+        if ino != Ino::ROOT || !is_listed || cookie >= COOKIE_HISTORY {
+            return Ok(true);
+        }
+        let attr = self.look_up_history(ino)?;
+        let taken = emit(DirEntry {
+            cookie: COOKIE_HISTORY,
+            ino: attr.ino,
+            kind: FileKind::Directory,
+            name: HISTORY_NAME.to_vec(),
+            attr: plus.then_some(attr),
+        });
+        if !plus || !taken {
+            self.forget(attr.ino, 1);
+        }
+        Ok(taken)
     }
 
     fn list_batch(&self, ino: Ino, after: i64, plus: bool) -> Result<Vec<DirEntry>> {

@@ -38,6 +38,8 @@ pub struct VolumeOptions {
     pub coalesce: Duration,
     /// Whether `.versions` answers in every directory.
     pub history_dir: bool,
+    /// Whether the root lists its `.versions`.
+    pub history_listed: bool,
     /// What of the past is kept, and for how long.
     pub retention: Policy,
     /// The time zone in which moments are read.
@@ -60,6 +62,7 @@ impl Default for VolumeOptions {
             pack_bytes: 32 << 20,
             coalesce: Duration::from_secs(10),
             history_dir: true,
+            history_listed: false,
             retention: Policy::default(),
             zone: Zone::UTC,
             seal_threads: 2,

@@ -549,3 +549,29 @@ fn a_file_that_is_saved_empty_on_the_way_has_no_gap() {
     // Within one slot, and nothing was between them.
     assert_eq!(drive.versions(".versions/f"), ["two"]);
 }
+
+#[test]
+fn the_root_lists_its_history_if_it_is_told_to() {
+    let drive = Drive::with(VolumeOptions { history_listed: true, ..options() });
+    let dir = drive.volume.mkdir(&ROOT, Ino::ROOT, b"d", 0o755).unwrap().ino;
+    drive.save(dir, "f", b"x");
+    let mut listed = drive.names_in("");
+    listed.retain(|name| name == ".versions");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(drive.names_in("d"), ["f"]);
+    let known = drive.volume.views.len();
+    let mut entries = Vec::new();
+    for cookie in [0, 1, 2, 3] {
+        let mut one = |entry: DirEntry| {
+            let is_first = entries.len() as u64 == cookie;
+            is_first.then(|| entries.push(entry)).is_some()
+        };
+        drive.volume.readdir(Handle(Ino::ROOT.0), cookie, true, &mut one).unwrap();
+    }
+    assert_eq!(entries[2].name, b".versions");
+    let attr = entries[2].attr.unwrap();
+    assert_eq!(drive.at(".versions").ino, attr.ino);
+    assert_ne!(entries[3].name, b".versions");
+    drive.volume.forget(attr.ino, 2);
+    assert_eq!(drive.volume.views.len(), known);
+}
