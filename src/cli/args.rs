@@ -3,8 +3,9 @@
 use super::contract::{EraseArgs, SpaceArgs, WhyArgs};
 use super::exit;
 use super::history::args::{
-    CAT_EXAMPLES, CatArgs, DIFF_EXAMPLES, DiffArgs, LOG_EXAMPLES, LogArgs, RESTORE_EXAMPLES,
-    REWIND_EXAMPLES, RestoreArgs, RewindArgs, UNDELETE_EXAMPLES, UndeleteArgs,
+    CAT_EXAMPLES, CatArgs, DIFF_EXAMPLES, DiffArgs, LOG_EXAMPLES, LogArgs, PIN_EXAMPLES, PinArgs,
+    RESTORE_EXAMPLES, REWIND_EXAMPLES, RestoreArgs, RewindArgs, UNDELETE_EXAMPLES, UndeleteArgs,
+    UnpinArgs,
 };
 use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
@@ -121,6 +122,15 @@ pub enum Command {
     #[command(after_help = "Examples:\n  verso erase ~/Verso/shared/secret.txt\n  \
         verso erase --history --yes ~/Verso/shared/plan.txt")]
     Erase(EraseArgs),
+    /// Keep a moment of a directory by a name, for as long as the name is there
+    ///
+    /// What the directory and everything below it was then is in `.versions/@pins/NAME`, whatever the
+    /// settings say about how long the past is kept.
+    #[command(after_help = PIN_EXAMPLES)]
+    Pin(PinArgs),
+    /// Take the name of a moment back; the past is kept as the settings say again
+    #[command(after_help = "Examples:\n  verso unpin ~/Verso/projects/spring client-approved")]
+    Unpin(UnpinArgs),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),

@@ -19,8 +19,9 @@ pub use check::show_check;
 pub use contract::{EraseArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_space, show_why};
 pub use exit::{Exit, Failure};
 pub use history::{
-    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, Reader, RestoreArgs, RewindArgs, UndeleteArgs,
-    show_done, show_file_diff, show_log, show_rewind, show_tree_diff,
+    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, PinArgs, Reader, RestoreArgs, RewindArgs,
+    UndeleteArgs, UnpinArgs, show_done, show_file_diff, show_log, show_pin, show_rewind,
+    show_tree_diff,
 };
 pub use manual::{completions, manual};
 pub use options::MountFlags;

@@ -246,12 +246,12 @@ fn quoted(path: &Path) -> String {
     }
 }
 
-fn reader() -> Reader {
+pub(super) fn reader() -> Reader {
     let now = Moment(SystemClock.now().0);
     Reader { now, zone: Zone::system(), users: Users::read() }
 }
 
-fn moment(text: &str, reader: &Reader) -> Result<Moment, Failure> {
+pub(super) fn moment(text: &str, reader: &Reader) -> Result<Moment, Failure> {
     match parse_when(text, Timestamp(reader.now.0), &reader.zone) {
         Ok(when) => Ok(when.moment),
         Err(error) => Err(Failure::new(Exit::Usage, error.to_string())),
@@ -271,7 +271,7 @@ fn which(
     })
 }
 
-fn unshown(error: &serde_json::Error) -> Failure {
+pub(super) fn unshown(error: &serde_json::Error) -> Failure {
     Failure::new(Exit::Failure, format!("cannot show the result: {error}"))
 }
 
@@ -326,6 +326,11 @@ impl From<Error> for Failure {
                  changes a directory"
             }
             Error::NotDirectory { .. } => "name a directory; `verso restore` puts a file back",
+            Error::Missing { .. } => {
+                "a pin is set on a directory that is there now; name one above it"
+            }
+            Error::Pinned { .. } => "choose another name, or take this one back with `verso unpin`",
+            Error::NoPin { .. } => "`.versions/@pins` of the directory lists them",
             Error::IsDirectory { .. } => "name a file in it",
             Error::NoContent { .. } => "only files have a content to print",
             Error::NoHistory { .. } => {

@@ -9,6 +9,7 @@ mod events;
 mod history;
 mod logger;
 mod mountpoint;
+mod pins;
 mod plan;
 mod serve;
 mod status;
@@ -63,6 +64,8 @@ fn run() -> Result<(), Failure> {
         Command::Why(args) => contract::why(&args, cli.config.as_deref()),
         Command::Space(args) => contract::space(&args, cli.config.as_deref()),
         Command::Erase(args) => contract::erase(&args, cli.config.as_deref()),
+        Command::Pin(args) => pins::pin(&args, cli.config.as_deref()),
+        Command::Unpin(args) => pins::unpin(&args, cli.config.as_deref()),
         Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
         Command::Completions { shell } => completions(shell),

@@ -16,6 +16,6 @@ pub use extent::{Content, Extent, Splice, push_extent, splice};
 pub use id::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, Ino, PackId};
 pub use retention::{Hold, Keep, Life, Policy, Rule, Step, Until, Verdict, plan};
 pub use time::{Moment, Timestamp};
-pub use version_name::{Control, parse_number, real_names, shown_name, version_name};
+pub use version_name::{Control, is_pin_name, parse_number, real_names, shown_name, version_name};
 pub use versions::{Cause, ContentDigest, State, versions};
 pub use when::{When, WhenError, Zone, gmt_name, local_name, moment_name, parse_when, second_name};

@@ -4,6 +4,8 @@
 use super::{Moment, second_name};
 use std::borrow::Cow;
 
+/// The longest name of a pin, in bytes: it is a part of an attribute's name, which has no more than a file's.
+const PIN_NAME_BYTES_MAX: usize = 200;
 /// The longest name that a directory can hold, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 /// What follows the last dot is an extension if it is no longer than this, in bytes.
@@ -12,6 +14,13 @@ const EXTENSION_BYTES_MAX: usize = 16;
 const NUMBER_MARK: &[u8] = b"~v";
 /// What sets control names apart from real ones.
 const CONTROL: u8 = b'@';
+
+/// Whether a moment can be kept by this name: up to 200 bytes that can be a directory's name.
+pub fn is_pin_name(name: &[u8]) -> bool {
+    let is_long = name.len() > PIN_NAME_BYTES_MAX;
+    let has_odd = name.iter().any(|byte| matches!(byte, b'/' | 0));
+    !is_long && !has_odd && !matches!(name, b"" | b"." | b"..")
+}
 
 /// The name of version `number` of the file `name`: `hero~2026-09-14T103212Z~v42.psd`.
 ///

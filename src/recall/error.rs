@@ -78,6 +78,30 @@ pub enum Error {
         /// Which path.
         path: String,
     },
+    /// There is no such directory now.
+    #[error("{path}: is not there")]
+    Missing {
+        /// Which path.
+        path: String,
+    },
+    /// The name of a pin is taken.
+    #[error("{path}: the pin {name:?} stands for {when}")]
+    Pinned {
+        /// Which directory.
+        path: String,
+        /// The pin.
+        name: String,
+        /// The moment that it stands for.
+        when: String,
+    },
+    /// There is no pin of this name.
+    #[error("{path}: there is no pin {name:?}")]
+    NoPin {
+        /// Which directory.
+        path: String,
+        /// The pin.
+        name: String,
+    },
     /// `.versions` does not answer.
     #[error("{path}: this drive shows no history")]
     NoHistory {

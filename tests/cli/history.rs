@@ -748,3 +748,41 @@ fn who_may_not_read_a_file_may_not_read_its_past() {
         fs::read_dir(drive.at("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 5, "{left:?}");
 }
+
+#[test]
+fn a_moment_is_kept_by_a_name() {
+    let scene = |drive: &Drive| {
+        fs::create_dir(drive.at("d")).unwrap();
+        fs::write(drive.at("d/f"), "approved").unwrap();
+    };
+    each_way(
+        scene,
+        |drive| {
+            let ran_with = |words: &str, name: &str| ran(drive.command(words, "d").arg(name));
+            let said = ran_with("pin", "client approved").ok().out;
+            assert!(said.contains(".versions/@pins/client approved"), "{said}");
+            let json = ran_with("pin --at now --json", "again").ok().out;
+            let json: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!((&json["name"], &json["pinned"]), (&"again".into(), &true.into()));
+            let taken = ran_with("pin", "client approved");
+            assert!(taken.code == Some(1) && taken.err.contains("stands for"), "{}", taken.err);
+            for wrong in ["", "a/b", "..", &"x".repeat(201)] {
+                assert_eq!(ran_with("pin", wrong).code, Some(2), "{wrong}");
+            }
+            let early = ran_with("pin --at 2001-01-01", "early");
+            assert!(early.code == Some(1) && early.err.contains("was not there"), "{}", early.err);
+            ran_with("unpin", "again").ok();
+            assert!(ran_with("unpin", "again").err.contains("there is no pin"));
+            assert!(ran(drive.command("pin", "d/f").arg("p")).err.contains("not a directory"));
+            assert!(ran(drive.command("pin", "never").arg("p")).err.contains("is not there"));
+        },
+        |drive| {
+            fs::write(drive.at("d/f"), "changed").unwrap();
+            let kept = drive.at("d/.versions/@pins");
+            let names: Vec<_> =
+                fs::read_dir(&kept).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(names, ["client approved"]);
+            assert_eq!(fs::read_to_string(kept.join("client approved/f")).unwrap(), "approved");
+        },
+    );
+}

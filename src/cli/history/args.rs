@@ -34,6 +34,11 @@ Examples:
   verso rewind ~/Verso/projects/spring --at 'yesterday 18:00' --preview
   verso rewind ~/Verso/projects/spring --at 'yesterday 18:00'";
 
+pub(in crate::cli) const PIN_EXAMPLES: &str = "\
+Examples:
+  verso pin ~/Verso/projects/spring client-approved
+  verso pin ~/Verso/projects/spring before-the-flood --at 'yesterday 18:00'";
+
 /// Which path of which drive.
 #[derive(Args, Debug)]
 pub struct PathArgs {
@@ -152,6 +157,35 @@ pub struct RewindArgs {
     /// Only show what would change
     #[arg(long)]
     pub preview: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verso pin`
+#[derive(Args, Debug)]
+pub struct PinArgs {
+    /// Which directory
+    #[command(flatten)]
+    pub path: PathArgs,
+    /// What the moment is called from now on
+    pub name: String,
+    /// The moment; without it now
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `verso unpin`
+#[derive(Args, Debug)]
+pub struct UnpinArgs {
+    /// Which directory
+    #[command(flatten)]
+    pub path: PathArgs,
+    /// What the moment is called
+    pub name: String,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

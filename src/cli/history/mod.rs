@@ -6,7 +6,8 @@ mod table;
 mod words;
 
 pub use args::{
-    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, RestoreArgs, RewindArgs, UndeleteArgs,
+    CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, PinArgs, RestoreArgs, RewindArgs, UndeleteArgs,
+    UnpinArgs,
 };
 pub use differences::{show_file_diff, show_rewind, show_tree_diff};
 pub use table::show_log;
@@ -15,7 +16,7 @@ pub use words::Reader;
 use super::output::say;
 use super::status::show_json;
 use crate::config::format_bytes;
-use crate::model::moment_name;
+use crate::model::{Moment, moment_name};
 use crate::recall::Done;
 use serde_json::{Error, json};
 
@@ -54,5 +55,27 @@ pub fn show_done(
     if done.refused > 0 {
         say(&format!("{} of them are yours now: only root can give files away", done.refused));
     }
+    Ok(())
+}
+
+/// Says which moment of the directory the name keeps; without a place where it is shown, that it does no longer.
+pub fn show_pin(
+    (path, name, moment): (&str, &str, Moment),
+    shown_at: Option<&str>,
+    reader: &Reader,
+    json: bool,
+) -> Result<(), Error> {
+    if json {
+        let moment = moment_name(moment);
+        let is_kept = shown_at.is_some();
+        return show_json(
+            &json!({ "path": path, "name": name, "moment": moment, "pinned": is_kept }),
+        );
+    }
+    let time = reader.time(moment);
+    say(&match shown_at {
+        Some(place) => format!("kept as {name:?}: {path} of {time}; it is at {place}"),
+        None => format!("no longer kept as {name:?}: {path} of {time}"),
+    });
     Ok(())
 }

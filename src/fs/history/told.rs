@@ -11,15 +11,13 @@ use crate::fs::types::{Caller, XattrMode};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{Inode, Tx};
-use crate::model::{Cause, FileKind, Ino, Moment, Timestamp, moment_name, parse_when};
+use crate::model::{Cause, FileKind, Ino, Moment, Timestamp, is_pin_name, moment_name, parse_when};
 use std::time::Duration;
 
 /// What the names begin with.
 const SPACE: &[u8] = b"user.verso.";
 /// What follows it in the name of a pin.
 const PIN: &[u8] = b"pin.";
-/// The longest name of a pin, in bytes: an attribute's name has 255.
-const PIN_NAME_BYTES_MAX: usize = 200;
 /// What is told of versions, and comes along when one is copied.
 const OF_VERSIONS: [&[u8]; 5] = [b"moment", b"until", b"author", b"version", b"hash"];
 /// The name of the cause.
@@ -95,7 +93,10 @@ impl Volume {
         let node = self.nodes.get(ino);
         let mut state = node.as_ref().map(|node| node.lock());
         let inode = state.as_ref().map_or(inode, |state| state.inode);
-        let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
+        // Nothing may be in it yet: then it is not what was saved last.
+        let is_dirty = state
+            .as_ref()
+            .is_some_and(|state| state.is_dirty() || (state.writers > 0 && state.size() == 0));
         if is_dirty || !self.is_just_saved(&inode, caller.uid) {
             if let Some(state) = state.as_mut().filter(|state| is_dirty || state.writers > 0) {
                 state.cause = Some(cause);
@@ -127,11 +128,6 @@ impl Volume {
         }
         Ok(parse_when(text, now, &self.options.zone).map_err(|_| Error::Invalid)?.moment)
     }
-}
-
-fn is_pin_name(name: &[u8]) -> bool {
-    let is_long = name.len() > PIN_NAME_BYTES_MAX;
-    !is_long && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/')
 }
 
 /// `asked` is not later than this transaction: what comes after it has later moments, so what the pin shows stays.

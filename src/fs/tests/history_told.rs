@@ -164,3 +164,18 @@ fn what_a_version_tells_may_be_copied_with_it() {
     assert!(drive.volume.listxattr(ino).unwrap().is_empty());
     assert_eq!(drive.causes(), ["save"]);
 }
+
+#[test]
+fn a_cause_that_is_told_of_a_new_file_is_that_of_what_is_written_to_it() {
+    let drive = exact();
+    drive.write("f", "one");
+    drive.unlink("f");
+    drive.tick();
+    let (attr, handle) = drive.create(Ino::ROOT, "f");
+    drive.tell(attr.ino, "restore").unwrap();
+    drive.volume.write(handle, 0, b"two").unwrap();
+    drive.volume.fsync(handle).unwrap();
+    drive.volume.flush(handle).unwrap();
+    drive.volume.release(handle).unwrap();
+    assert_eq!(drive.causes(), ["save", "restore"]);
+}
