@@ -70,6 +70,7 @@ impl Drive {
     /// The contents of the versions of a name, in order of their numbers.
     fn versions(&self, path: &str) -> Vec<String> {
         let mut files: Vec<PathBuf> = paths(&self.at(path));
+        files.retain(|path| !path.is_symlink());
         files.sort_by_key(|path| number(path));
         let text = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         files.iter().map(text).collect()
@@ -571,4 +572,20 @@ fn a_file_manager_sees_the_history_of_the_root_if_it_is_told_to() {
     assert!(drive.run("ls -la").contains(" .versions"));
     assert_eq!(drive.run("ls -A d"), "f\n");
     assert!(drive.run("find .versions -maxdepth 1").contains(".versions/@pins"));
+}
+
+#[test]
+fn the_old_place_leads_to_the_new_one() {
+    let drive = Drive::new();
+    drive.run("mkdir -p a/b; chmod 755 . a a/b; echo one > f; mv f a/b/g; mv a/b/g a/h");
+    assert_eq!(drive.run("cat .versions/f/moved-*; cat a/b/.versions/g/moved-*"), "one\none\n");
+    drive.run(
+        "link=$(echo .versions/f/moved-*); echo two > $link; [ $(cat a/h) = two ]; mv a/h a/i",
+    );
+    assert_eq!(drive.run("readlink .versions/f/moved-*"), "../../a/i\n");
+    assert_eq!(drive.run("cat .versions/f/moved-*"), "two\n");
+    drive.run(
+        "! rm .versions/f/moved-* 2>/dev/null; cp -a .versions/f copy; diff -r --no-dereference .versions/f copy",
+    );
+    drive.run("rm a/i; [ $(ls .versions/f | wc -l) = 1 ]");
 }

@@ -150,6 +150,14 @@ impl View<'_> {
         Ok(statement.query_row([ino.0], |row| row.get(0))?)
     }
 
+    /// A name of the inode in the directory. Looks through all names of that.
+    pub fn name_in(&self, parent: Ino, ino: Ino) -> Result<Option<Vec<u8>>> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT name FROM dentry WHERE parent = ? AND ino = ? LIMIT 1")?;
+        Ok(statement.query_row((parent.0, ino.0), |row| row.get(0)).optional()?)
+    }
+
     /// A path of the living inode from the root on, for messages: bytes joined by `/`. Where an inode
     /// has several names it is one of those in the directory of its newest.
     pub fn path_of(&self, ino: Ino) -> Result<Option<Vec<u8>>> {
@@ -157,11 +165,7 @@ impl View<'_> {
         let mut at = ino;
         while at != Ino::ROOT {
             let Some(inode) = self.inode(at)? else { return Ok(None) };
-            let mut statement = self
-                .db
-                .prepare_cached("SELECT name FROM dentry WHERE parent = ? AND ino = ? LIMIT 1")?;
-            let name = statement.query_row((inode.parent.0, at.0), |row| row.get(0)).optional()?;
-            let Some(name) = name else { return Ok(None) };
+            let Some(name) = self.name_in(inode.parent, at)? else { return Ok(None) };
             parts.push(name);
             at = inode.parent;
         }

@@ -294,6 +294,18 @@ impl View<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The last period of the name that is over.
+    pub fn last_period(&self, parent: Ino, name: &[u8]) -> Result<Option<Period>> {
+        let slot = self.slot_of(name);
+        let mut statement = self.db.prepare_cached(
+            "SELECT slot, name, ino, mode, since, until FROM dentry_past \
+             WHERE parent = ?1 AND slot >= ?2 AND slot < ?3 AND name = ?4 \
+             ORDER BY until DESC LIMIT 1",
+        )?;
+        let key = (parent.0, slot, slot + SLOT_PROBES, name);
+        Ok(statement.query_row(key, period_from_row).optional()?)
+    }
+
     /// Whether the name in the directory ever held anything.
     pub fn was_name(&self, parent: Ino, name: &[u8]) -> Result<bool> {
         let slot = self.slot_of(name);

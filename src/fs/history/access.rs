@@ -107,7 +107,7 @@ pub(super) fn bits_from_elsewhere(
 }
 
 /// The directory and those above it, in order.
-fn ancestors(view: &View<'_>, dir: Ino) -> Result<Vec<Ino>> {
+pub(super) fn ancestors(view: &View<'_>, dir: Ino) -> Result<Vec<Ino>> {
     let (mut found, mut seen, mut at) = (Vec::new(), HashSet::new(), dir);
     while seen.insert(at) && found.len() < DEPTH_MAX {
         found.push(at);

@@ -49,6 +49,7 @@ impl Volume {
             | What::At { dir, .. }
             | What::Pins { dir } => listing_attr(self.inode(*dir)?.attr, LISTING_BITS),
             What::Deleted { dir } => listing_attr(self.inode(*dir)?.attr, MOVING_BITS),
+            What::Moved { dir, moved } => moved.attr(&self.inode(*dir)?.attr),
             What::Past(past) => self.past_attr(past)?.0,
         };
         Ok(Attr { ino: node.ino, ..attr })
@@ -77,6 +78,7 @@ impl Volume {
         let node = self.views.get(ino)?;
         let past = match &node.what {
             What::Past(past) => past,
+            What::Moved { .. } => return Err(Error::NoAttribute),
             // Who may list the directory may list its history.
             What::Versions { dir }
             | What::Name { dir, .. }

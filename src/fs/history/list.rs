@@ -4,6 +4,7 @@ use super::lookup::{
     all_deleted_view, at_view, deleted_view, listed_name_view, past_view, pins_view, version_view,
 };
 use super::moments::{listed_name, thin};
+use super::moved::moved_view;
 use super::table::{NewView, Past, ViewNode, What};
 use crate::fs::types::DirEntry;
 use crate::fs::volume::Volume;
@@ -18,6 +19,8 @@ const COOKIE_DOT_DOT: u64 = 2;
 const COOKIE_AT: u64 = 3;
 const COOKIE_DELETED: u64 = 4;
 const COOKIE_PINS: u64 = 5;
+/// The cookie of where a name's file went: behind all versions.
+const COOKIE_MOVED: u64 = 1 << 62;
 /// Names that are asked of the metadata in one query.
 const BATCH: usize = 256;
 /// Rows that are looked at for the moments of a directory, of each kind. In a larger one they are a random part,
@@ -74,10 +77,7 @@ impl Volume {
         emit: &mut dyn FnMut(DirEntry) -> bool,
     ) -> Result<bool> {
         let Listed { cookie, name, view } = listed;
-        let kind = match &view.what {
-            What::Past(past) => past.kind,
-            _ => FileKind::Directory,
-        };
+        let kind = view.what.kind();
         if !plus {
             let ino = view.identity.number();
             return Ok(emit(DirEntry { cookie, ino, kind, name, attr: None }));
@@ -98,32 +98,43 @@ impl Volume {
     fn list_views(&self, node: &ViewNode, after: u64) -> Result<Batch> {
         match &node.what {
             What::Versions { dir } => self.list_names_ever(node, *dir, after),
-            What::Name { list, .. } => {
-                let cached = list.lock().clone().filter(|_| after > COOKIE_DOT_DOT);
-                let versions = match cached {
-                    Some(versions) => versions,
-                    None => self.list_versions(node)?,
-                };
-                // Numbers rise, and stay when more versions come.
-                let number = after - COOKIE_DOT_DOT;
-                let from = versions.partition_point(|version| version.number <= number);
-                let listed: Vec<_> = versions[from..]
-                    .iter()
-                    .take(BATCH)
-                    .map(|version| Listed {
-                        cookie: version.number + COOKIE_DOT_DOT,
-                        name: version.name.clone(),
-                        view: version_view(node, version),
-                    })
-                    .collect();
-                let next = listed.last().filter(|_| listed.len() == BATCH).map(|last| last.cookie);
-                Ok(Batch { listed, next })
-            }
+            What::Name { .. } => self.list_name(node, after),
+            What::Moved { .. } => Err(Error::NotDirectory),
             What::At { dir, .. } => self.list_moments(node, *dir, after),
             What::Deleted { dir } => self.list_deleted(node, *dir, after),
             What::Pins { dir } => self.list_pins(node, *dir, after),
             What::Past(past) => self.list_past(node, past, after),
         }
+    }
+
+    fn list_name(&self, node: &ViewNode, after: u64) -> Result<Batch> {
+        let What::Name { list, dir, name } = &node.what else { return Err(Error::NotDirectory) };
+        if after >= COOKIE_MOVED {
+            return Ok(Batch { listed: Vec::new(), next: None });
+        }
+        let cached = list.lock().clone().filter(|_| after > COOKIE_DOT_DOT);
+        let versions = match cached {
+            Some(versions) => versions,
+            None => self.list_versions(node)?,
+        };
+        // Numbers rise, and stay when more versions come.
+        let number = after - COOKIE_DOT_DOT;
+        let from = versions.partition_point(|version| version.number <= number);
+        let versions = versions[from..].iter().take(BATCH).map(|version| Listed {
+            cookie: version.number + COOKIE_DOT_DOT,
+            name: version.name.clone(),
+            view: version_view(node, version),
+        });
+        let mut listed: Vec<Listed> = versions.collect();
+        let next = listed.last().filter(|_| listed.len() == BATCH).map(|last| last.cookie);
+        if next.is_none() {
+            listed.extend(self.moved_from(*dir, name)?.map(|moved| Listed {
+                cookie: COOKIE_MOVED,
+                name: moved.name.clone(),
+                view: moved_view(node, *dir, moved),
+            }));
+        }
+        Ok(Batch { listed, next })
     }
 
     fn list_names_ever(&self, node: &ViewNode, dir: Ino, after: u64) -> Result<Batch> {

@@ -1,6 +1,7 @@
 //! From a name in a view to the view that it means.
 
 use super::deleted::last_whole;
+use super::moved::{is_moved_name, moved_view};
 use super::table::{Identity, Instant, NewView, Past, Role, ViewNode, What};
 use super::versions::{Version, versions_of};
 use crate::fs::volume::Volume;
@@ -58,6 +59,7 @@ impl Volume {
                 let pin = self.meta.read(|view| view.pin(*dir, name))?;
                 Ok(self.pin_view(&node, &pin.ok_or(Error::NotFound)?))
             }
+            What::Moved { .. } => Err(Error::NotDirectory),
             What::Past(past) => self.in_past(&node, past, name),
         };
         self.enter_view(found?)
@@ -103,6 +105,9 @@ impl Volume {
     }
 
     fn in_name(&self, node: &ViewNode, name: &[u8]) -> Result<NewView> {
+        if is_moved_name(name) {
+            return self.in_moved(node, name);
+        }
         // What programs look for everywhere (`.directory`, `desktop.ini`) is answered at once.
         if parse_number(name).is_none() {
             return Err(Error::NotFound);
@@ -118,6 +123,14 @@ impl Volume {
         let list = self.list_versions(node)?;
         let version = list.iter().find(called).ok_or(Error::NotFound)?;
         Ok(version_view(node, version))
+    }
+
+    fn in_moved(&self, node: &ViewNode, name: &[u8]) -> Result<NewView> {
+        let What::Name { dir, name: real, .. } = &node.what else {
+            return Err(Error::NotDirectory);
+        };
+        let moved = self.moved_from(*dir, real)?.filter(|moved| moved.name == name);
+        Ok(moved_view(node, *dir, moved.ok_or(Error::NotFound)?))
     }
 
     fn cached_versions(&self, node: &ViewNode) -> Option<Arc<Vec<Version>>> {

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `.versions/` | `@at`, `@deleted`, and a directory for each name that was there | `lookup.rs`, `list.rs` |
 //! | `.versions/NAME/` | the versions of a name; of folders each one that is gone | `versions.rs` |
+//! | `.versions/NAME/moved-…` | where it went that was moved away, a symbolic link | `moved.rs` |
 //! | `.versions/@at/WHEN/` | the directory as it was | `moments.rs` which are listed |
 //! | `.versions/@deleted/` | what was deleted, as it was before that began | `deleted.rs` |
 //! | `.versions/@pins/NAME/` | the directory as it was at a moment that is kept by name | `told.rs` makes them |
@@ -22,6 +23,7 @@ mod deleted;
 mod list;
 mod lookup;
 mod moments;
+mod moved;
 mod read;
 mod table;
 mod told;

@@ -42,7 +42,11 @@ impl Volume {
 
     pub(in crate::fs) fn view_target(&self, ino: Ino) -> Result<Vec<u8>> {
         let node = self.views.get(ino)?;
-        let What::Past(past) = &node.what else { return Err(Error::Invalid) };
+        let past = match &node.what {
+            What::Past(past) => past,
+            What::Moved { moved, .. } => return Ok(moved.target.clone()),
+            _ => return Err(Error::Invalid),
+        };
         self.meta.read(|view| view.symlink_target(past.ino))?.ok_or(Error::Invalid)
     }
 

@@ -1,6 +1,7 @@
 //! Views: inodes that exist nowhere but here, while the kernel knows them. What each stands for, its number,
 //! and how often the kernel has looked it up.
 
+use super::moved::Moved;
 use super::versions::Version;
 use crate::fs::{Error, Result};
 use crate::model::{FileKind, Ino, Moment};
@@ -47,7 +48,22 @@ pub(super) enum What {
     Pins {
         dir: Ino,
     },
+    /// `.versions/NAME/moved-…`.
+    Moved {
+        dir: Ino,
+        moved: Moved,
+    },
     Past(Past),
+}
+
+impl What {
+    pub(super) fn kind(&self) -> FileKind {
+        match self {
+            What::Past(past) => past.kind,
+            What::Moved { .. } => FileKind::Symlink,
+            _ => FileKind::Directory,
+        }
+    }
 }
 
 /// An inode as it was.
@@ -177,10 +193,7 @@ pub(super) struct ViewNode {
 
 impl ViewNode {
     pub(super) fn kind(&self) -> FileKind {
-        match &self.what {
-            What::Past(past) => past.kind,
-            _ => FileKind::Directory,
-        }
+        self.what.kind()
     }
 }
 

@@ -39,6 +39,7 @@ impl Drive {
     pub(super) fn versions(&self, path: &str) -> Vec<String> {
         let dir = self.at(path).ino;
         let listed = names(&self.volume, dir).into_iter();
+        let listed = listed.filter(|(name, ..)| !name.starts_with(b"moved-"));
         listed.map(|(name, ..)| self.text(self.volume.lookup(dir, &name).unwrap().ino)).collect()
     }
 

@@ -3,6 +3,7 @@
 mod basics;
 mod check;
 mod history;
+mod history_moved;
 mod history_oracle;
 mod history_pins;
 mod history_told;
