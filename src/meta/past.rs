@@ -236,6 +236,21 @@ fn contents_from_rows(mut rows: Rows<'_>) -> Result<Vec<ContentState>> {
     Ok(states)
 }
 
+/// Lives that are over.
+impl View<'_> {
+    /// Whether extents or extended attributes of an inode that has ended are others than they were at `at`: then that
+    /// state can't go on. The rows of the inode don't tell: retention may have taken the last ones.
+    pub fn has_changed_since(&self, ino: Ino, at: Moment) -> Result<bool> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM extent WHERE ino = ?1 AND since > ?2) \
+             OR EXISTS (SELECT 1 FROM extent_past WHERE ino = ?1 AND since <= ?2 AND until > ?2) \
+             OR EXISTS (SELECT 1 FROM xattr WHERE ino = ?1 AND since > ?2) \
+             OR EXISTS (SELECT 1 FROM xattr_past WHERE ino = ?1 AND since <= ?2 AND until > ?2)",
+        )?;
+        Ok(statement.query_row((ino.0, at.0), |row| row.get(0))?)
+    }
+}
+
 /// Names.
 impl View<'_> {
     /// What the name in the directory held.

@@ -157,11 +157,8 @@ impl Tree {
             return Ok(());
         }
         let inode = view.inode_at(ino, at)?.ok_or(Error::NotFound)?;
-        let last = view.ended_inode(ino)?;
-        let is_last = last.is_some_and(|last| last.content_since == inode.content_since);
-        let lives = view.inode(ino)?.is_some();
-        let is_file = inode.attr.kind == FileKind::File;
-        if lives || (is_file && (!is_last || inode.content_since > at)) {
+        let is_empty_yet = inode.attr.kind == FileKind::File && inode.content_since > at;
+        if is_empty_yet || view.inode(ino)?.is_some() || view.has_changed_since(ino, at)? {
             return Err(Error::CrossDevice);
         }
         self.inodes.insert(ino, Again { inode, names: 1, subdirectories: 0 });

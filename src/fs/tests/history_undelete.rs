@@ -241,3 +241,29 @@ fn a_drive_that_is_read_only_brings_nothing_back() {
     let refused = drive.bring_back("f", (Ino::ROOT, "f"), REPLACE);
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }
+
+#[test]
+fn what_came_back_outlives_the_time_for_which_its_past_is_kept() {
+    let drive = exact();
+    let dir = album(&drive);
+    delete_album(&drive, dir);
+    drive.write("f", "text");
+    drive.unlink("f");
+    drive.bring_back("album", (Ino::ROOT, "album"), REPLACE).unwrap();
+    drive.bring_back("f", (Ino::ROOT, "g"), REPLACE).unwrap();
+    let before = found(&drive.volume, dir);
+    for _ in 0..3 {
+        drive.clock.advance(Duration::from_secs(400 * 24 * 3600));
+        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.assert_sound();
+    }
+    assert_eq!(found(&drive.volume, dir), before);
+    assert_eq!(drive.load(Ino::ROOT, "g"), b"text");
+    // And is there to be deleted once more.
+    drive.tick();
+    delete_album(&drive, dir);
+    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    drive.bring_back("album", (Ino::ROOT, "album"), REPLACE).unwrap();
+    assert_eq!(found(&drive.volume, dir), before);
+    drive.assert_sound();
+}

@@ -65,7 +65,7 @@ pub(super) fn change(volume: &Volume, choices: &mut Choices, directories: &[Ino]
     let new_name = [b'a' + choices.below(5) as u8];
     let found = volume.lookup(parent, &name).ok();
     let file = found.filter(|attr| attr.kind == FileKind::File);
-    let _: Result<()> = match (choices.below(16), file) {
+    let _: Result<()> = match (choices.below(17), file) {
         (0, _) => volume.mknod(&ROOT, parent, &name, 0o100_644, 0).map(drop),
         (1, _) => volume.symlink(&ROOT, parent, &name, b"target").map(drop),
         (2, _) => volume.unlink(parent, &name),
@@ -92,8 +92,29 @@ pub(super) fn change(volume: &Volume, choices: &mut Choices, directories: &[Ino]
         }
         (11, _) => volume.mkdir(&ROOT, parent, &[b'A' + choices.below(3) as u8], 0o755).map(drop),
         (12, _) => volume.rmdir(parent, &[b'A' + choices.below(3) as u8]),
+        (13, _) => bring_back(volume, choices, parent, (other, &new_name)),
         (_, file) => write(volume, choices, parent, &name, file),
     };
+}
+
+/// Moves something out of `@deleted`, if there is anything: to its own place or another one.
+fn bring_back(
+    volume: &Volume,
+    choices: &mut Choices,
+    parent: Ino,
+    other: (Ino, &[u8]),
+) -> Result<()> {
+    let versions = volume.lookup(parent, b".versions")?.ino;
+    let deleted = volume.lookup(versions, b"@deleted")?.ino;
+    let names = super::history_oracle::names(volume, deleted);
+    let picked = names.get(choices.below(names.len().max(1) as u64) as usize);
+    let outcome = picked.map_or(Ok(()), |(name, ..)| {
+        let (place, new_name) = if choices.below(2) == 0 { (parent, &name[..]) } else { other };
+        volume.rename(deleted, name, place, new_name, RenameMode::Replace)
+    });
+    volume.forget(deleted, 1);
+    volume.forget(versions, 1);
+    outcome
 }
 
 /// Overwrites a part of a file, or makes it; now and then while it loses its name.
