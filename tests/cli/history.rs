@@ -343,6 +343,63 @@ fn a_deleted_folder_comes_back_whole() {
 }
 
 #[test]
+fn the_log_tells_what_was_brought_back() {
+    let drive = Drive::new();
+    fs::create_dir(drive.at("d")).unwrap();
+    fs::write(drive.at("d/f"), "first").unwrap();
+    let then = now();
+    fs::write(drive.at("d/f"), "second").unwrap();
+    drive.verso("restore --version 1", "d/f").ok();
+    fs::write(drive.at("d/f"), "third").unwrap();
+    drive.verso(&format!("rewind --at {then}"), "d").ok();
+    drive.both(|drive| {
+        let whats: Vec<String> = drive.events("d/f").into_iter().map(|event| event.0).collect();
+        assert_eq!(whats, ["rewind", "save", "restore", "save", "save"]);
+    });
+}
+
+#[test]
+fn a_folder_that_is_undeleted_keeps_the_history_within() {
+    let scene = |drive: &Drive| {
+        fs::create_dir(drive.at("d")).unwrap();
+        fs::write(drive.at("d/f"), "first").unwrap();
+        fs::write(drive.at("d/f"), "last").unwrap();
+        fs::remove_dir_all(drive.at("d")).unwrap();
+    };
+    let check = |drive: &Drive| {
+        assert!(drive.verso("undelete", "d").ok().out.contains("with its history"));
+        assert_eq!(drive.cat("--version 1", "d/f"), "first");
+    };
+    each_way(scene, check, |drive| assert_eq!(fs::read(drive.at("d/f")).unwrap(), b"last"));
+}
+
+/// Programs empty a file, or move it away, before they write it anew.
+#[test]
+fn what_is_gone_is_told_from_what_is_written_anew() {
+    let drive = Drive::new();
+    for text in ["one", "two"] {
+        fs::write(drive.at("f"), text).unwrap();
+    }
+    fs::rename(drive.at("f"), drive.at("f~")).unwrap();
+    fs::write(drive.at("f"), "three").unwrap();
+    fs::rename(drive.at("f~"), drive.at("g")).unwrap();
+    fs::remove_file(drive.at("f")).unwrap();
+    drive.both(|drive| {
+        let whats = |path: &str| -> Vec<String> {
+            drive.events(path).into_iter().map(|event| event.0).collect()
+        };
+        assert_eq!(whats("f"), ["delete", "save", "save", "save"]);
+        assert_eq!(whats("f~")[0], "move");
+        assert!(drive.verso("log", "f~").ok().out.contains("f~ → g"));
+        assert!(whats("g").iter().all(|what| what != "gone" && what != "delete"));
+        let log = drive.json("log --hash", "f");
+        assert_eq!((&log["is_there"], log["deleted"].is_string()), (&Value::Bool(false), true));
+        assert_eq!(log["events"][1]["hash"].as_str().unwrap().len(), 64);
+        assert!(drive.verso("log", "f").ok().out.lines().nth(1).unwrap().contains("delete"));
+    });
+}
+
+#[test]
 fn a_file_in_a_deleted_folder_is_found() {
     let drive = Drive::new();
     fs::create_dir_all(drive.at("gone/inner")).unwrap();
