@@ -12,7 +12,9 @@ use std::path::Path;
 
 /// Three versions of a picture, one of a text, and a folder below.
 const PROJECT: &str = "mkdir -p p/sub; echo text > p/sub/notes.txt
-    for size in 40 50 60; do convert -size ${size}x40 -seed 3 plasma: p/a.png; done";
+    for size in 40 50 60; do
+        convert -size ${size}x40 -seed 3 plasma: $OUTSIDE/a.png; cp $OUTSIDE/a.png p/a.png
+    done";
 
 /// A drive with [`PROJECT`] in it.
 fn project(test: &str, programs: &[&str]) -> Option<Place> {
