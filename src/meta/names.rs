@@ -150,12 +150,13 @@ impl View<'_> {
         Ok(statement.query_row([ino.0], |row| row.get(0))?)
     }
 
-    /// A name of the inode in the directory. Looks through all names of that.
-    pub fn name_in(&self, parent: Ino, ino: Ino) -> Result<Option<Vec<u8>>> {
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT name FROM dentry WHERE parent = ? AND ino = ? LIMIT 1")?;
-        Ok(statement.query_row((parent.0, ino.0), |row| row.get(0)).optional()?)
+    /// A name of the inode in the directory, if it is among the first `limit` names of that: each is looked at.
+    pub fn name_in(&self, parent: Ino, ino: Ino, limit: i64) -> Result<Option<Vec<u8>>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT name FROM (SELECT name, ino FROM dentry WHERE parent = ? LIMIT ?) \
+             WHERE ino = ? LIMIT 1",
+        )?;
+        Ok(statement.query_row((parent.0, limit, ino.0), |row| row.get(0)).optional()?)
     }
 
     /// A path of the living inode from the root on, for messages: bytes joined by `/`. Where an inode
@@ -165,7 +166,7 @@ impl View<'_> {
         let mut at = ino;
         while at != Ino::ROOT {
             let Some(inode) = self.inode(at)? else { return Ok(None) };
-            let Some(name) = self.name_in(inode.parent, at)? else { return Ok(None) };
+            let Some(name) = self.name_in(inode.parent, at, i64::MAX)? else { return Ok(None) };
             parts.push(name);
             at = inode.parent;
         }

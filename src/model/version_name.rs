@@ -138,6 +138,17 @@ mod tests {
     /// 2026-09-14T10:32:12.25Z
     const MOMENT: Moment = Moment(1_789_381_932_250_000_000);
 
+    #[test]
+    fn a_pin_is_called_like_a_directory() {
+        let longest = [b'x'; PIN_NAME_BYTES_MAX + 1];
+        for name in [&b"client approved"[..], b"...", b"\xff", &longest[1..]] {
+            assert!(is_pin_name(name), "{name:?}");
+        }
+        for name in [&b""[..], b".", b"..", b"a/b", b"a\0", &longest] {
+            assert!(!is_pin_name(name), "{name:?}");
+        }
+    }
+
     #[track_caller]
     fn called(name: &str, number: u64, expected: &str) {
         let made = version_name(name.as_bytes(), MOMENT, number);

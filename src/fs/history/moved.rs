@@ -12,6 +12,8 @@ use crate::model::{ACL_ACCESS, Attr, FileKind, Ino, Mode, Moment, Timestamp, sec
 const NAME_PREFIX: &str = "moved-";
 /// Directories within each other on the way there.
 const DEPTH_MAX: usize = 64;
+/// Names of each of them that are looked at: none is found by its inode.
+const NAMES_MAX: i64 = 100_000;
 /// The longest target of a symbolic link, in bytes.
 const TARGET_BYTES_MAX: usize = 4095;
 /// Whoever may know of what is in a directory and walk through it: everybody.
@@ -35,7 +37,8 @@ impl Volume {
     /// Where what the name held is today; `None` if the name holds something, if nothing is left of that, and if
     /// the way there is not open to all: the link would tell of names that not everybody may know.
     pub(super) fn moved_from(&self, dir: Ino, name: &[u8]) -> Result<Option<Moved>> {
-        self.meta.read(|view| {
+        // Not in the way of those who write.
+        self.meta.snapshot(|view| {
             if view.dentry(dir, name)?.is_some() {
                 return Ok(None);
             }
@@ -81,7 +84,7 @@ fn way_to(view: &View<'_>, dir: Ino, ino: Ino) -> Result<Option<Vec<u8>>> {
     let here = ancestors(view, dir)?;
     let (mut names, mut child, mut at) = (Vec::new(), ino, inode.parent);
     let up = loop {
-        let Some(name) = view.name_in(at, child)? else { return Ok(None) };
+        let Some(name) = view.name_in(at, child, NAMES_MAX)? else { return Ok(None) };
         names.push(name);
         if let Some(up) = here.iter().position(|above| *above == at) {
             break up;
