@@ -163,8 +163,11 @@ fn tell_version(version: &Version, name: &[u8]) -> Option<String> {
     }
 }
 
+/// The last moment at which the version's inode had its content, under its name: the time in which it was empty before
+/// something new was written counts to the version, but has attributes of its own.
 fn last_moment(version: &Version) -> Moment {
-    version.ended.map_or(Moment(i64::MAX), |ended| Moment(ended.0 - 1))
+    let ended = version.ended.into_iter().chain(version.content_until).min();
+    ended.map_or(Moment(i64::MAX), |ended| Moment(ended.0 - 1))
 }
 
 /// The inode with the attributes that the view shows; of a version the last ones of its content.

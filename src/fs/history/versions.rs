@@ -31,6 +31,8 @@ pub(super) struct Version {
     pub(super) shown_in: Ino,
     /// From when its inode had this content.
     pub(super) content_since: Moment,
+    /// Until when its inode had it; `None` while it has.
+    pub(super) content_until: Option<Moment>,
     /// From when the name showed it.
     pub(super) began: Moment,
     /// Until when the name showed it, or the same again.
@@ -45,6 +47,7 @@ struct Showing {
     ino: Ino,
     dir: Ino,
     content_since: Moment,
+    content_until: Option<Moment>,
     state: State,
 }
 
@@ -71,6 +74,7 @@ pub(super) fn versions_of(
             dir: showing.dir,
             shown_in: dir,
             content_since: showing.content_since,
+            content_until: showing.content_until,
             began: state.began,
             ended: state.ended,
             author: state.author,
@@ -281,7 +285,8 @@ fn limit(until: Moment) -> Option<Moment> {
 }
 
 fn showing(dir: Ino, period: &Period, content_since: Moment, state: State) -> Showing {
-    Showing { kind: period.kind, ino: period.ino, dir, content_since, state }
+    let content_until = state.ended;
+    Showing { kind: period.kind, ino: period.ino, dir, content_since, content_until, state }
 }
 
 fn file_showing(
@@ -305,7 +310,7 @@ fn file_showing(
             told => told,
         },
     };
-    showing(dir, period, content.since, state)
+    Showing { content_until: content.until, ..showing(dir, period, content.since, state) }
 }
 
 /// Tells contents apart. Those of a store that was made before digests were kept have none: each is taken
