@@ -157,10 +157,11 @@ Examples:
   verso mount ~/verso-store ~/Verso
   verso mount --read-only /srv/store /mnt/verso
   verso mount /srv/store /mnt/verso -o allow_other,noatime
+  verso mount --at yesterday /srv/store /mnt/then
 
 Options for -o: ro, rw, allow_other, nonempty, dev, nodev, suid, nosuid, exec, noexec, noatime,
-relatime, versions (the root lists .versions), threads=N, config=FILE. Permissions are always checked
-(default_permissions).";
+relatime, versions (the root lists .versions), threads=N, at=TIME, config=FILE. Permissions are always
+checked (default_permissions).";
 
 /// `verso mount`
 #[derive(Args, Debug)]
@@ -175,6 +176,9 @@ pub struct MountArgs {
     /// Nothing on the drive can be changed
     #[arg(long, short)]
     pub read_only: bool,
+    /// Mount the drive as it was at a moment (2026-11-20T1030, yesterday, "2h ago"), read-only
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
     /// Let other users use the drive too
     #[arg(long)]
     pub allow_other: bool,

@@ -26,6 +26,8 @@ pub struct MountFlags {
     pub versions: bool,
     /// Overrides the setting.
     pub threads: Option<NonZeroUsize>,
+    /// The drive is shown as it was at this moment; nothing can be changed.
+    pub at: Option<String>,
     /// The settings file.
     pub config: Option<PathBuf>,
 }
@@ -101,6 +103,10 @@ impl MountFlags {
                     number.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= 64);
                 let wrong = || Failure::new(Exit::Usage, "mount option threads: from 1 to 64");
                 self.threads = Some(threads.ok_or_else(wrong)?);
+            }
+            Some(("at", moment)) => {
+                self.at = Some(moment.to_owned());
+                self.read_only = true;
             }
             Some(("config", file)) => self.config = Some(PathBuf::from(file)),
             _ => return Ok(false),

@@ -21,6 +21,7 @@ impl Plan {
     pub(super) fn new(args: &MountArgs, config: Option<PathBuf>) -> Result<Plan, Failure> {
         let mut options = args.options.clone();
         options.extend(args.read_only.then(|| "ro".to_owned()));
+        options.extend(args.at.as_ref().map(|at| format!("at={at}")));
         options.extend(args.allow_other.then(|| "allow_other".to_owned()));
         Plan::resolve(&args.store, &args.mountpoint, options, false, config)
     }

@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::fs::{CheckOptions, CheckProgress, Volume};
 use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
-use crate::sys;
+use crate::model::{Ino, Zone, parse_when};
+use crate::sys::{self, Clock, SystemClock};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
@@ -96,7 +97,9 @@ impl Drive {
         events: Sender<Event>,
     ) -> Result<Drive, Failure> {
         let flags = &plan.flags;
-        let config = read_settings(plan.config.as_deref(), Some(&plan.store))?.config()?;
+        let mut config = read_settings(plan.config.as_deref(), Some(&plan.store))?.config()?;
+        // A drive of the past is reached through it.
+        config.history.directory |= flags.at.is_some();
         let mut heard = |line: &str| starter.say(line);
         let mountpoint =
             mountpoint::prepare(&plan.store, &plan.mountpoint, flags.nonempty, &mut heard)?;
@@ -109,7 +112,10 @@ impl Drive {
             .map_err(|error| failed(Exit::Store, "cannot write the log in", &plan.store, &error))?;
         let volume = store::open(&plan.store, &config, flags)?;
         let store = volume.store_path().to_owned();
-        let options = mount_options(plan, &config, &store);
+        let mut options = mount_options(plan, &config, &store);
+        if let Some(at) = &flags.at {
+            options.root = root_at(&volume, at)?;
+        }
         let mounted = fuse::mount(Arc::clone(&volume), &mountpoint, &options)
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
         let check = Arc::new(CheckProgress::default());
@@ -222,12 +228,31 @@ impl Drive {
     }
 }
 
+/// The drive as it was: what `.versions/@at/TIME` shows.
+fn root_at(volume: &Volume, time: &str) -> Result<Ino, Failure> {
+    let now = SystemClock.now();
+    parse_when(time, now, &Zone::system())
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let mut at = Ino::ROOT;
+    for name in [".versions", "@at", time] {
+        at = volume
+            .lookup(at, name.as_bytes())
+            .map_err(|error| {
+                Failure::new(Exit::Store, format!("{time}: {error}"))
+                    .help("nothing is kept of that time, or the store is younger")
+            })?
+            .ino;
+    }
+    Ok(at)
+}
+
 fn mount_options(plan: &Plan, config: &Config, store: &Path) -> MountOptions {
     let flags = &plan.flags;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (2 * processors).clamp(THREADS_MIN, THREADS_MAX);
     MountOptions {
         source: store.to_owned(),
+        root: Ino::ROOT,
         read_only: flags.read_only,
         allow_other: flags.allow_other,
         dev: flags.dev.unwrap_or(false),

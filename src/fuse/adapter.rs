@@ -42,6 +42,8 @@ thread_local! {
 /// A volume as fuser sees it.
 pub(super) struct Adapter {
     volume: Arc<Volume>,
+    /// What the kernel sees as the root: a directory of the volume, or a view of one.
+    root: Ino,
     notifier: LateNotifier,
     closers: Closers,
     /// Dropped after the volume: who is told finds it released.
@@ -61,20 +63,21 @@ impl Drop for Ended {
 impl Adapter {
     pub(super) fn new(
         volume: Arc<Volume>,
+        root: Ino,
         notifier: LateNotifier,
         ended: SyncSender<()>,
     ) -> Adapter {
-        Adapter { volume, notifier, closers: Closers::default(), _ended: Ended(ended) }
+        Adapter { volume, root, notifier, closers: Closers::default(), _ended: Ended(ended) }
+    }
+
+    fn ino(&self, number: INodeNo) -> Ino {
+        if number.0 == Ino::ROOT.0 { self.root } else { Ino(number.0) }
     }
 
     /// Before `request` changes the content of `node`: see [`privileges::drop_for`].
     fn drop_privileges(&self, request: &Request, node: INodeNo) -> Result<()> {
         privileges::drop_for(request, &self.volume, node, &self.notifier)
     }
-}
-
-fn ino(number: INodeNo) -> Ino {
-    Ino(number.0)
 }
 
 fn handle(fh: FileHandle) -> Handle {
@@ -89,14 +92,14 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let op = Op("lookup", parent);
-        op.run(|| match self.volume.lookup(ino(parent), name.as_bytes()) {
+        op.run(|| match self.volume.lookup(self.ino(parent), name.as_bytes()) {
             Ok(attr) => {
                 let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
-                let name_ttl = name_ttl(&self.volume, ino(attr.ino));
+                let name_ttl = name_ttl(&self.volume, self.ino(attr.ino));
                 reply.entry_with_ttls(&ttl, &name_ttl, &attr, GENERATION);
             }
             // A name that isn't there is remembered too: to appear it must come through the kernel.
-            Err(Error::NotFound) if self.volume.is_absence_fixed(ino(parent)) => {
+            Err(Error::NotFound) if self.volume.is_absence_fixed(self.ino(parent)) => {
                 reply.entry(&CACHE_TTL, &convert::bare_attr(0, FileKind::File), GENERATION);
             }
             Err(error) => reply.error(op.errno(&error)),
@@ -104,11 +107,11 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _: &Request, node: INodeNo, lookups: u64) {
-        Op("forget", node).run(|| self.volume.forget(ino(node), lookups));
+        Op("forget", node).run(|| self.volume.forget(self.ino(node), lookups));
     }
 
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        Op("getattr", node).attr(&self.volume, reply, |volume| volume.getattr(ino(node)));
+        Op("getattr", node).attr(&self.volume, reply, |volume| volume.getattr(self.ino(node)));
     }
 
     fn setattr(
@@ -143,12 +146,13 @@ impl Filesystem for Adapter {
         if let (Some(_), Some(fh)) = (size, fh) {
             self.closers.note(req, fh);
         }
-        Op("setattr", node).attr(&self.volume, reply, |volume| volume.setattr(ino(node), &change));
+        Op("setattr", node)
+            .attr(&self.volume, reply, |volume| volume.setattr(self.ino(node), &change));
     }
 
     fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
         let op = Op("readlink", node);
-        op.run(|| match self.volume.readlink(ino(node)) {
+        op.run(|| match self.volume.readlink(self.ino(node)) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(op.errno(&error)),
         });
@@ -166,7 +170,7 @@ impl Filesystem for Adapter {
     ) {
         let caller = convert::caller(req, umask);
         Op("mknod", parent).entry(&self.volume, reply, |volume| {
-            volume.mknod(&caller, ino(parent), name.as_bytes(), mode, rdev)
+            volume.mknod(&caller, self.ino(parent), name.as_bytes(), mode, rdev)
         });
     }
 
@@ -181,18 +185,18 @@ impl Filesystem for Adapter {
     ) {
         let caller = convert::caller(req, umask);
         Op("mkdir", parent).entry(&self.volume, reply, |volume| {
-            volume.mkdir(&caller, ino(parent), name.as_bytes(), convert::permissions(mode))
+            volume.mkdir(&caller, self.ino(parent), name.as_bytes(), convert::permissions(mode))
         });
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         Op("unlink", parent)
-            .empty(&self.volume, reply, |volume| volume.unlink(ino(parent), name.as_bytes()));
+            .empty(&self.volume, reply, |volume| volume.unlink(self.ino(parent), name.as_bytes()));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         Op("rmdir", parent)
-            .empty(&self.volume, reply, |volume| volume.rmdir(ino(parent), name.as_bytes()));
+            .empty(&self.volume, reply, |volume| volume.rmdir(self.ino(parent), name.as_bytes()));
     }
 
     fn symlink(
@@ -205,7 +209,12 @@ impl Filesystem for Adapter {
     ) {
         let caller = convert::caller(req, 0);
         Op("symlink", parent).entry(&self.volume, reply, |volume| {
-            volume.symlink(&caller, ino(parent), name.as_bytes(), target.as_os_str().as_bytes())
+            volume.symlink(
+                &caller,
+                self.ino(parent),
+                name.as_bytes(),
+                target.as_os_str().as_bytes(),
+            )
         });
     }
 
@@ -222,20 +231,20 @@ impl Filesystem for Adapter {
         Op("rename", parent).empty(&self.volume, reply, |volume| {
             let mode = convert::rename_mode(flags)?;
             let (from, to) = (name.as_bytes(), to_name.as_bytes());
-            volume.rename(ino(parent), from, ino(to_parent), to, mode)
+            volume.rename(self.ino(parent), from, self.ino(to_parent), to, mode)
         });
     }
 
     fn link(&self, _: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         Op("link", node).entry(&self.volume, reply, |volume| {
-            volume.link(ino(node), ino(parent), name.as_bytes())
+            volume.link(self.ino(node), self.ino(parent), name.as_bytes())
         });
     }
 
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let op = Op("open", node);
         let how = OpenMode { exclusive: false, ..convert::open_mode(req.uid(), flags.0) };
-        op.run(|| match self.volume.open(ino(node), how) {
+        op.run(|| match self.volume.open(self.ino(node), how) {
             Ok(opened) => {
                 let opened = FileHandle(opened.0);
                 if how.write {
@@ -260,14 +269,16 @@ impl Filesystem for Adapter {
         let op = Op("create", parent);
         let (caller, how) = (convert::caller(req, umask), convert::open_mode(req.uid(), flags));
         let mode = convert::permissions(mode);
-        op.run(|| match self.volume.create(&caller, ino(parent), name.as_bytes(), mode, how) {
-            Ok((attr, opened)) => {
-                let opened = FileHandle(opened.0);
-                self.closers.note(req, opened);
-                let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
-                reply.created(&ttl, &attr, GENERATION, opened, convert::create_reply());
+        op.run(|| {
+            match self.volume.create(&caller, self.ino(parent), name.as_bytes(), mode, how) {
+                Ok((attr, opened)) => {
+                    let opened = FileHandle(opened.0);
+                    self.closers.note(req, opened);
+                    let (ttl, attr) = (attr_ttl(&self.volume, &attr), convert::file_attr(&attr));
+                    reply.created(&ttl, &attr, GENERATION, opened, convert::create_reply());
+                }
+                Err(error) => reply.error(op.errno(&error)),
             }
-            Err(error) => reply.error(op.errno(&error)),
         });
     }
 
@@ -353,7 +364,7 @@ impl Filesystem for Adapter {
     /// way on and takes the listing for finished.
     fn opendir(&self, _: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let op = Op("opendir", node);
-        op.run(|| match self.volume.opendir(ino(node)) {
+        op.run(|| match self.volume.opendir(self.ino(node)) {
             Ok(opened) => reply.opened(FileHandle(opened.0), FopenFlags::empty()),
             Err(error) => reply.error(op.errno(&error)),
         });
@@ -457,25 +468,27 @@ impl Filesystem for Adapter {
         let caller = convert::caller(req, 0);
         Op("setxattr", node).empty(&self.volume, reply, |volume| {
             let mode = convert::xattr_mode(flags)?;
-            volume.setxattr(&caller, ino(node), name.as_bytes(), value, mode)
+            volume.setxattr(&caller, self.ino(node), name.as_bytes(), value, mode)
         });
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        Op("getxattr", node)
-            .value(&self.volume, size, reply, |volume| volume.getxattr(ino(node), name.as_bytes()));
+        Op("getxattr", node).value(&self.volume, size, reply, |volume| {
+            volume.getxattr(self.ino(node), name.as_bytes())
+        });
     }
 
     fn listxattr(&self, _: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
         Op("listxattr", node).value(&self.volume, size, reply, |volume| {
-            let names = volume.listxattr(ino(node))?;
+            let names = volume.listxattr(self.ino(node))?;
             Ok(names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect())
         });
     }
 
     fn removexattr(&self, _req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        Op("removexattr", node)
-            .empty(&self.volume, reply, |volume| volume.removexattr(ino(node), name.as_bytes()));
+        Op("removexattr", node).empty(&self.volume, reply, |volume| {
+            volume.removexattr(self.ino(node), name.as_bytes())
+        });
     }
 
     fn fallocate(

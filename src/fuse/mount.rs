@@ -14,6 +14,7 @@ use fuser::{BackgroundSession, Config, MountOption, Notifier, Session, SessionAC
 use super::adapter::Adapter;
 use super::privileges::LateNotifier;
 use crate::fs::Volume;
+use crate::model::Ino;
 use crate::sys::{self, mounts};
 
 /// How far the kernel reads ahead of a sequential reader, in KiB. Its own default, 128, makes every
@@ -25,6 +26,8 @@ const READ_AHEAD_KIB: u32 = 1024;
 pub struct MountOptions {
     /// What `mount` and `df` show as the source: the path of the store.
     pub source: PathBuf,
+    /// The directory, or the view of one, that becomes the root of the mount.
+    pub root: Ino,
     /// Nothing can be changed through the mount.
     pub read_only: bool,
     /// Other users than the one who mounts may come in; the kernel checks their permissions.
@@ -45,6 +48,7 @@ impl Default for MountOptions {
     fn default() -> Self {
         MountOptions {
             source: PathBuf::from("verso"),
+            root: Ino::ROOT,
             read_only: false,
             allow_other: false,
             dev: false,
@@ -107,7 +111,7 @@ pub fn mount(
     let mountpoint = mountpoint.canonicalize()?;
     let (tell, ended) = mpsc::sync_channel(1);
     let notifier = LateNotifier::default();
-    let adapter = Adapter::new(volume, Arc::clone(&notifier), tell);
+    let adapter = Adapter::new(volume, options.root, Arc::clone(&notifier), tell);
     let session = Session::new(adapter, &mountpoint, &options.config())?;
     notifier.get_or_init(|| session.notifier());
     let session = ManuallyDrop::new(session.spawn()?);

@@ -316,3 +316,35 @@ fn what_was_deleted_comes_free_when_the_floor_is_shortened() {
     bench.verso("mount STORE DRIVE").ok();
     assert!(fs::read(bench.drive.join("keep")).unwrap() == keep);
 }
+
+#[test]
+fn a_drive_can_be_mounted_as_it_was() {
+    let bench = Bench::new();
+    bench.verso("mount STORE DRIVE").ok();
+    fs::create_dir_all(bench.drive.join("shared/folder")).unwrap();
+    fs::write(bench.drive.join("shared/folder/plan"), "the old plan").unwrap();
+    std::os::unix::fs::symlink("plan", bench.drive.join("shared/folder/link")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let then = versofs::sys::SystemClock;
+    let then =
+        versofs::model::moment_name(versofs::model::Moment(versofs::sys::Clock::now(&then).0));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    fs::write(bench.drive.join("shared/folder/plan"), "new").unwrap();
+    fs::remove_file(bench.drive.join("shared/folder/link")).unwrap();
+    fs::write(bench.drive.join("shared/later"), "").unwrap();
+    bench.verso("umount DRIVE").ok();
+    bench.verso("mount STORE DRIVE --at someday").fails(2, &["someday", "yesterday"]);
+    bench.verso(&format!("mount STORE DRIVE --at {then}")).ok();
+    let folder = bench.drive.join("shared/folder");
+    assert_eq!(fs::read(folder.join("link")).unwrap(), b"the old plan");
+    assert!(!bench.drive.join("shared/later").exists());
+    let mut names: Vec<_> =
+        fs::read_dir(&bench.drive).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["archived", "projects", "shared"]);
+    let refused = fs::write(folder.join("plan"), "x").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    bench.verso("umount DRIVE").ok();
+    bench.verso("mount STORE DRIVE").ok();
+    assert_eq!(fs::read(folder.join("plan")).unwrap(), b"new");
+}
