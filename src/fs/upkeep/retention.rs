@@ -125,6 +125,8 @@ pub(super) struct Shown {
     pub(super) ino: Ino,
     /// The number of the content; 0 where it has none.
     pub(super) number: u64,
+    /// Whether it was more than a step on the way to the next one.
+    pub(super) is_version: bool,
     pub(super) life: Life,
     pub(super) verdict: Verdict,
     pub(super) is_kept: bool,
@@ -270,7 +272,9 @@ fn lives_of(period: &Period, states: &[ContentState]) -> Vec<Shown> {
             ended: (ended < Moment(i64::MAX)).then_some(ended),
             bytes: state.inode.attr.size,
         };
-        (began < ended).then(|| shown_as(period.ino, state.inode.saved.number, life))
+        let shown = shown_as(period.ino, state.inode.saved.number, life);
+        let is_version = state.inode.saved.is_cut || state.until.is_none();
+        (began < ended).then_some(Shown { is_version, ..shown })
     };
     states.iter().enumerate().filter_map(shown).collect()
 }
@@ -282,5 +286,6 @@ fn whole_life(period: &Period) -> Shown {
 }
 
 fn shown_as(ino: Ino, number: u64, life: Life) -> Shown {
-    Shown { ino, number, life, verdict: Verdict::Kept(Vec::new()), is_kept: true }
+    let verdict = Verdict::Kept(Vec::new());
+    Shown { ino, number, is_version: true, life, verdict, is_kept: true }
 }

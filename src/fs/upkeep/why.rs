@@ -33,7 +33,7 @@ impl Volume {
         self.with_terms(&self.options.retention, |view, terms| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
             let plan = plan_name(view, terms, &name)?;
-            Ok(plan.shown.iter().map(reason).collect())
+            Ok(plan.shown.iter().filter(|shown| shown.is_version).map(reason).collect())
         })
     }
 }
