@@ -7,7 +7,7 @@ use super::types::{SetAttr, SetTime, StatFs};
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::{Inode, Tx};
-use crate::model::{Attr, FileKind, Ino, Mode, Timestamp};
+use crate::model::{ACL_ACCESS, Attr, FileKind, Ino, Mode, Timestamp};
 use crate::sys;
 
 /// The largest size of a file: the kernel's limit.
@@ -115,7 +115,10 @@ impl Volume {
             self.apply(tx, &mut after.attr, change)?;
             let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
             let row = beside_saved_content(&after.attr, &committed.attr, is_dirty);
-            if changes_only_atime(change) || same_slot(committed.since, tx.moment, slot_nanos) {
+            // An access list changes with the mode, and each only means something with the other.
+            let has_acl = change.mode.is_some() && tx.xattr(ino, ACL_ACCESS)?.is_some();
+            let coalesces = !has_acl && same_slot(committed.since, tx.moment, slot_nanos);
+            if changes_only_atime(change) || coalesces {
                 tx.touch_inode(&row)?;
             } else {
                 tx.change_inode(&row)?;

@@ -2,7 +2,6 @@
 
 use super::attrs::beside_saved_content;
 use super::history::{is_view, told_name};
-use super::node::same_slot;
 use super::types::{Caller, XattrMode};
 use super::volume::Volume;
 use super::{Error, Result};
@@ -99,11 +98,9 @@ impl Volume {
             after.attr.ctime = now;
             let is_dirty = state.as_ref().is_some_and(|state| state.is_dirty());
             let row = beside_saved_content(&after.attr, &committed.attr, is_dirty);
-            // An ACL may change the mode, which is a state of its own.
-            let slot_nanos = self.options.coalesce.as_nanos() as i64;
-            if after.attr.mode == committed.attr.mode
-                || same_slot(committed.since, tx.moment, slot_nanos)
-            {
+            // An ACL may change the mode, which is a state of its own in any case: written in place, the past would show
+            // the mode of the new list, its mask in the place of the group, without that list.
+            if after.attr.mode == committed.attr.mode {
                 tx.touch_inode(&row)?;
             } else {
                 tx.change_inode(&row)?;

@@ -21,6 +21,8 @@ const TOLD: [&[u8]; 5] = [
     b"user.verso.cause",
     b"user.verso.version",
 ];
+/// Taken off like set-user-id: nothing of the past runs with it.
+const CAPABILITY: &[u8] = b"security.capability";
 /// Told to who asks by this name only: it takes reading the file, and who copies attributes asks for each that is
 /// listed.
 const HASH: &[u8] = b"user.verso.hash";
@@ -33,10 +35,12 @@ impl Volume {
     /// Whether a view's attributes stay as they are.
     pub(in crate::fs) fn is_view_settled(&self, ino: Ino) -> bool {
         self.views.get(ino).is_ok_and(|node| match &node.what {
-            // The way to a directory of the past may be closed, and a living version may be written over.
+            // The way to a directory of the past may be closed, also to the one that a version was in, and a living
+            // version may be written over.
             What::Past(past) => {
-                let has_ended = past.version().is_none_or(|version| version.ended.is_some());
-                past.kind != FileKind::Directory && has_ended
+                let is_over =
+                    |version: &Version| version.ended.is_some() && version.dir == version.shown_in;
+                past.kind != FileKind::Directory && past.version().is_none_or(is_over)
             }
             _ => false,
         })
@@ -96,7 +100,7 @@ impl Volume {
             let told = self.tell(past, name)?.ok_or(Error::NoAttribute)?;
             return Ok(told.into_bytes());
         }
-        if name == ACL_ACCESS && !self.past_attr(past)?.1 {
+        if name == CAPABILITY || (name == ACL_ACCESS && !self.past_attr(past)?.1) {
             return Err(Error::NoAttribute);
         }
         let at = self.last_moment_of(past)?;
@@ -111,7 +115,7 @@ impl Volume {
         if !self.past_attr(past)?.1 {
             names.retain(|name| name != ACL_ACCESS);
         }
-        names.retain(|name| told_name(name).is_none());
+        names.retain(|name| told_name(name).is_none() && name != CAPABILITY);
         for told in TOLD {
             names.extend(self.tell(past, told)?.map(|_| told.to_vec()));
         }

@@ -576,3 +576,42 @@ fn the_root_lists_its_history_if_it_is_told_to() {
     drive.volume.forget(attr.ino, 2);
     assert_eq!(drive.volume.views.len(), known);
 }
+
+/// The mask of an access list stands in the group's bits of the mode: shown without the list it would let the group in.
+#[test]
+fn the_moment_before_an_access_list_shows_the_mode_before_it() {
+    let drive = Drive::new();
+    let (attr, handle) = drive.volume.create(&ROOT, Ino::ROOT, b"f", 0o600, READ_WRITE).unwrap();
+    drive.volume.write(handle, 0, b"secret").unwrap();
+    drive.volume.flush(handle).unwrap();
+    drive.volume.release(handle).unwrap();
+    let before = drive.volume.meta.last_moment();
+    // user::rw-, user:7:rw-, group::---, mask::rw-, other::---
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 6, u32::MAX), (2, 6, 7), (4, 0, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(bits.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let set = |name: &[u8], value: &[u8]| {
+        drive.volume.setxattr(&ROOT, attr.ino, name, value, XattrMode::Set).unwrap();
+    };
+    set(b"system.posix_acl_access", &list);
+    set(b"security.capability", b"power");
+    let mode = |ino| drive.volume.getattr(ino).unwrap().mode.bits();
+    assert_eq!(mode(attr.ino), 0o660);
+    let look = |dir, name: &[u8]| drive.volume.lookup(dir, name).unwrap().ino;
+    let versions = look(Ino::ROOT, b".versions");
+    let at = look(versions, b"@at");
+    let then = look(look(at, moment_name(before).as_bytes()), b"f");
+    assert_eq!(mode(then), 0o600);
+    let chmod = SetAttr { mode: Some(0o640), ..SetAttr::default() };
+    let with_list = drive.volume.meta.last_moment();
+    drive.volume.setattr(attr.ino, &chmod).unwrap();
+    let then = look(look(at, moment_name(with_list).as_bytes()), b"f");
+    assert_eq!(mode(then), 0o660);
+    assert_eq!(drive.volume.getxattr(then, b"system.posix_acl_access").unwrap(), list);
+    assert!(drive.volume.getxattr(then, b"security.capability").is_err());
+}
