@@ -3,6 +3,7 @@
 mod basics;
 mod check;
 mod history;
+mod history_access;
 mod history_moved;
 mod history_oracle;
 mod history_pins;
