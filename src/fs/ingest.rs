@@ -3,7 +3,7 @@
 use super::Result;
 use crate::chunks::{ContentTree, PackStore};
 use crate::meta::{Meta, Tx};
-use crate::model::{ChunkHash, ChunkId, ChunkRef, Timestamp};
+use crate::model::{ChunkHash, ChunkId, ChunkRef, PackId, Timestamp};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +19,8 @@ pub(super) struct Ingest {
     /// Held for reading from the moment at which a chunk's place is found out until it was read there, or an overlay
     /// shows the chunk; for writing by who takes chunks away or moves them. Taken before all other locks but `tree`.
     places: RwLock<()>,
+    /// Packs to which damaged chunks were brought back, and of which no look at the table may know yet. A leaf.
+    healed_to: Mutex<HashSet<PackId>>,
     /// Which chunks come into use while garbage is looked for. A leaf.
     garbage: Mutex<Garbage>,
 }
@@ -43,6 +45,7 @@ impl Ingest {
             damaged: Mutex::default(),
             appending: RwLock::default(),
             places: RwLock::default(),
+            healed_to: Mutex::default(),
             garbage: Mutex::default(),
         }
     }
@@ -89,7 +92,7 @@ impl Ingest {
     }
 
     /// Brings a chunk whose record is damaged back: somebody writes its contents anew. Every file that
-    /// shows it is whole again.
+    /// shows it is whole again. The caller holds [`Ingest::hold_places`].
     ///
     /// The copy is on the disk before a row names it: a start doesn't verify chunks with old numbers.
     pub(super) fn heal(
@@ -100,6 +103,7 @@ impl Ingest {
         plain: &[u8],
     ) -> Result<ChunkRef> {
         let at = self.packs.append(&ContentTree::of(plain), plain)?;
+        self.healed_to.lock().insert(at.pack);
         self.packs.sync()?;
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
         self.damaged.lock().remove(&chunk.id);
@@ -151,6 +155,17 @@ impl Ingest {
     /// While the result lives, nobody is between finding a chunk and showing or having read it.
     pub(super) fn still_places(&self) -> RwLockWriteGuard<'_, ()> {
         self.places.write()
+    }
+
+    /// From now on it is noted to which packs chunks are brought back.
+    pub(super) fn watch_healing(&self) {
+        let _still = self.still_places();
+        self.healed_to.lock().clear();
+    }
+
+    /// Whether a chunk was brought back to the pack since [`Ingest::watch_healing`].
+    pub(super) fn is_healed_to(&self, pack: PackId) -> bool {
+        self.healed_to.lock().contains(&pack)
     }
 
     /// From now on uses are noted, all of them.

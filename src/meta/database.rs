@@ -119,7 +119,15 @@ impl Meta {
         &self,
         work: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.commit_deferred().map_err(E::from)?;
+        match self.commit_deferred() {
+            Ok(()) => {}
+            // The disk is full. The connection that holds what was deferred shows it; nobody writes meanwhile.
+            Err(Error::NoSpace) => {
+                let writer = self.writer.lock();
+                return work(&View { db: &writer.db, meta: self });
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.read_beside(|view| {
             run(view.db, "BEGIN DEFERRED").map_err(E::from)?;
             let outcome = work(view);

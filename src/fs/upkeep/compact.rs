@@ -46,6 +46,7 @@ impl Volume {
     /// Removes the packs of which nothing is needed.
     pub(super) fn remove_packs(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
         let mut freed = Freed::default();
+        self.ingest.watch_healing();
         let packs = self.sealed_packs()?;
         let used = self.bytes_in_use()?;
         let unused: Vec<PackId> =
@@ -60,7 +61,8 @@ impl Volume {
                 break;
             }
             let _still = self.ingest.still_places();
-            if self.chunks_in_memory().any(|chunk| chunk.at.pack == pack) {
+            let is_shown = self.chunks_in_memory().any(|chunk| chunk.at.pack == pack);
+            if is_shown || self.ingest.is_healed_to(pack) {
                 continue;
             }
             let bytes = self.ingest.packs().remove(pack)?;
