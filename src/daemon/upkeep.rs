@@ -15,6 +15,8 @@ const FIRST_RUN_AFTER: Duration = Duration::from_secs(600);
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(3600);
 /// … for so long: somebody may notice, and set it right.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// So does a clock by which the store was not used for longer than this: a machine may start with a wrong one.
+const IDLE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often the clock is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -78,7 +80,7 @@ impl Drop for Upkeep {
 
 fn work(volume: &Volume, shared: &Shared, interval: Duration, grace: Duration) {
     let mut clock = ClockWatch::new();
-    let mut due = Instant::now() + interval.min(FIRST_RUN_AFTER);
+    let mut due = Instant::now() + first_run_after(volume.idle_before_open(), interval);
     loop {
         let wait = due.saturating_duration_since(Instant::now()).min(LOOK_INTERVAL);
         if !shared.wait(wait) {
@@ -99,6 +101,18 @@ fn work(volume: &Volume, shared: &Shared, interval: Duration, grace: Duration) {
             due = Instant::now() + interval;
         }
     }
+}
+
+fn first_run_after(idle: Duration, interval: Duration) -> Duration {
+    if idle <= IDLE_MAX {
+        return interval.min(FIRST_RUN_AFTER);
+    }
+    log::info!(
+        "by the clock the store was not used for {} days: what is too old is looked for in {} hours",
+        idle.as_secs() / (24 * 3600),
+        CLOCK_PATIENCE.as_secs() / 3600
+    );
+    CLOCK_PATIENCE
 }
 
 fn run_once(volume: &Volume, shared: &Shared, grace: Duration) {
@@ -149,6 +163,14 @@ impl ClockWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_was_long_unused_is_given_time() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(first_run_after(day * 6, day), FIRST_RUN_AFTER);
+        assert_eq!(first_run_after(day * 6, Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!(first_run_after(day * 365 * 70, day / 4), CLOCK_PATIENCE);
+    }
 
     #[test]
     fn a_clock_that_was_set_is_noticed_and_a_machine_that_slept_is_not() {

@@ -3,6 +3,7 @@
 use super::ingest::Ingest;
 use super::options::VolumeOptions;
 use super::space::{LOG_ROOM_BYTES, Space};
+use super::upkeep::Upkeep;
 use super::volume::Volume;
 use super::{Error, recover};
 use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackStore};
@@ -303,6 +304,7 @@ impl Volume {
             }
             other => open_error(path, other),
         })?;
+        let upkeep = Upkeep::since(meta.last_moment(), clock.now());
         let disk = sys::disk_space(path).map_err(io_error(path))?;
         let pack_bytes = options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN);
         let pack_options = PackOptions {
@@ -330,7 +332,7 @@ impl Volume {
             views: Default::default(),
             sync_state: Default::default(),
             workers: Default::default(),
-            upkeep: Default::default(),
+            upkeep,
             failure: Default::default(),
             _lock: lock,
             options,

@@ -343,6 +343,13 @@ fn a_pause_of_years_takes_nothing_that_lives() {
     drive.clock.advance(DAY * 3650);
     drive.tidy();
     assert!(drive.load(Ino::ROOT, "old") == contents[1..]);
+    let clock = Arc::clone(&drive.clock);
+    let drive = drive.reopen_after(move |volume| {
+        volume.close().unwrap();
+        clock.advance(DAY * 100);
+    });
+    let idle = drive.volume.idle_before_open();
+    assert!((DAY * 99..=DAY * 100).contains(&idle), "{idle:?}");
     // And back: nothing is younger than it was.
     drive.clock.set(Timestamp(1_790_000_000_000_000_000));
     drive.tidy();

@@ -31,6 +31,16 @@ pub(super) struct Upkeep {
     pub(super) turn: Mutex<()>,
     /// When the chunks that are condemned now were found.
     condemned_at: Mutex<Option<Timestamp>>,
+    /// For how long nothing had happened when the store was opened.
+    idle: Duration,
+}
+
+impl Upkeep {
+    /// Of a store whose last change was at `last`.
+    pub(super) fn since(last: Moment, now: Timestamp) -> Upkeep {
+        let idle = Duration::from_nanos(now.0.saturating_sub(last.0).max(0) as u64);
+        Upkeep { idle, ..Upkeep::default() }
+    }
 }
 
 /// What one run came to.
@@ -49,6 +59,12 @@ pub struct UpkeepReport {
 }
 
 impl Volume {
+    /// For how long nothing had happened to the store when it was opened, by the clock. Long may mean that it was not
+    /// used, or that the clock is wrong.
+    pub fn idle_before_open(&self) -> Duration {
+        self.upkeep.idle
+    }
+
     /// Carries out what retention says at this moment, then gives room back. Chunks that nothing names stay for `grace` before
     /// they go: in a later run, unless it is zero. `floor` takes the place of the policy's own for this run. `stop` is asked
     /// often; when it says so, the rest waits for the next run.
