@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const WRITERS: usize = 4;
+/// Loads that may be needed to reach a failpoint.
+const TRIES_MAX: usize = 3;
 
 #[test]
 fn killed_at_random_moments() {
@@ -56,7 +58,8 @@ fn killed_at_every_failpoint() {
     assert!(!names.is_empty(), "no failpoint in the sources");
     let mut silent = Vec::new();
     for name in &names {
-        if !dies_at(name, 1, &mut rng) {
+        // What upkeep comes by depends on what the load happens to do.
+        if !(0..TRIES_MAX).any(|_| dies_at(name, 1, &mut rng)) {
             silent.push(name);
             continue;
         }
