@@ -191,7 +191,7 @@ pub(super) fn sync_directory(directory: &Path) -> Result<()> {
 }
 
 /// The bytes that a record with a payload of `stored_len` bytes takes.
-pub(super) fn record_len(stored_len: u32) -> u64 {
+pub fn record_len(stored_len: u32) -> u64 {
     RECORD_HEADER_LEN + u64::from(stored_len)
 }
 

@@ -25,6 +25,7 @@ mod testing;
 mod tree;
 mod walk;
 
+pub use append::record_len;
 pub use content::ContentHasher;
 pub use cut::{BadChunkParams, ChunkParams, Cutter};
 pub use error::{Error, Result};

@@ -2,11 +2,10 @@
 
 use super::status::store_of;
 use super::waited::waited;
-use super::{failed, read_settings, store};
-use crate::cli::{CheckArgs, Exit, Failure, MountFlags, show_check, show_json};
+use super::{failed, store};
+use crate::cli::{CheckArgs, Exit, Failure, show_check, show_json};
 use crate::fs::{CheckOptions, CheckProgress, CheckReport};
 use crate::http::Client;
-use crate::sys;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -64,21 +63,16 @@ fn check_offline(
     config: Option<&Path>,
     options: CheckOptions,
 ) -> Result<Value, Failure> {
-    sys::make_private_files();
-    let config = read_settings(config, Some(store))?.config()?;
-    let flags = MountFlags { read_only: !options.repair, ..MountFlags::default() };
-    let volume = store::open(store, &config, &flags)?;
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot check", store, error);
     let progress = CheckProgress::default();
     let far = || {
         let (done, total) = progress.chunks();
         (total > 0).then(|| format!("reading chunks, {done} of {total}"))
     };
-    let report = waited(doing(store), far, || {
-        volume.check(options, &progress).map_err(|error| cannot(&error))
-    });
-    let closed = volume.close().map_err(|error| cannot(&error));
-    let report = report?;
-    closed?;
+    let report = store::with_volume(store, config, options.repair, |volume| {
+        waited(doing(store), far, || {
+            volume.check(options, &progress).map_err(|error| cannot(&error))
+        })
+    })?;
     serde_json::to_value(report).map_err(|error| cannot(&error))
 }

@@ -3,16 +3,16 @@
 
 use super::drive::{in_store, on_tree};
 use super::waited::waited;
-use super::{failed, read_settings, store};
+use super::{failed, store};
 use crate::cli::{
-    EraseArgs, Exit, Failure, MountFlags, PathArgs, SpaceArgs, WhyArgs, confirmed, show_erased,
-    show_json, show_space, show_why,
+    EraseArgs, Exit, Failure, PathArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_json,
+    show_space, show_why,
 };
 use crate::fs::{self, Volume};
 use crate::http::Client;
 use crate::model::Zone;
 use crate::recall::{printable, remove_all};
-use crate::sys::{self, Clock, SystemClock};
+use crate::sys::{Clock, SystemClock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -108,16 +108,11 @@ fn offline<T: Serialize>(
     writes: bool,
     work: impl FnOnce(&Volume) -> fs::Result<T>,
 ) -> Result<Value, Failure> {
-    sys::make_private_files();
-    let config = read_settings(config, Some(store))?.config()?;
-    let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
-    let volume = store::open(store, &config, &flags)?;
     let cannot =
         |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot ask about", path, error);
-    let outcome = work(&volume).map_err(|error| cannot(&error));
-    let closed = volume.close().map_err(|error| cannot(&error));
-    let outcome = outcome?;
-    closed?;
+    let outcome = store::with_volume(store, config, writes, |volume| {
+        work(volume).map_err(|error| cannot(&error))
+    })?;
     serde_json::to_value(outcome).map_err(|error| cannot(&error))
 }
 

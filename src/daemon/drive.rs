@@ -1,10 +1,11 @@
 //! In which drive a path lies: a mounted one, or that of a store.
 
-use super::{failed, mountpoint, read_settings, store};
-use crate::cli::{Exit, Failure, MountFlags, PathArgs};
+use super::{failed, mountpoint, store};
+use crate::cli::{Exit, Failure, PathArgs};
 use crate::http::Client;
 use crate::recall::{Local, Stored, Tree, printable};
-use crate::sys::{self, mounts};
+use crate::sys;
+use crate::sys::mounts::{self, Mount};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -20,55 +21,37 @@ pub(super) fn on_tree(
     work: impl FnOnce(&dyn Tree, &Path) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Some(store) = &args.store else {
-        let (root, path) = on_drive(&args.path)?;
-        return work(&local(&root)?, &path);
+        let (mount, path) = on_drive(&args.path)?;
+        return work(&local(&mount.mountpoint)?, &path);
     };
     let path = within_store(&args.path)?;
-    let store = store
-        .canonicalize()
-        .map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))?;
+    let store = canonical(store)?;
     match mounted_at(&store)? {
         Some(root) => work(&local(&root)?, &path),
-        None => on_store(&store, config, writes, |tree| work(tree, &path)),
+        None => store::with_volume(&store, config, writes, |volume| {
+            let (uid, gid) = sys::current_user();
+            work(&Stored::new(volume, uid, gid), &path)
+        }),
     }
 }
 
 /// The store in which the path lies, and the path from its drive's root.
 pub(super) fn in_store(args: &PathArgs) -> Result<(PathBuf, PathBuf), Failure> {
-    let Some(store) = &args.store else {
-        let (root, path) = on_drive(&args.path)?;
-        let mount = mounts::at(&root).ok().flatten();
-        let gone = || Failure::new(Exit::Mountpoint, format!("{}: was unmounted", root.display()));
-        return Ok((mount.ok_or_else(gone)?.source, path));
-    };
-    let path = within_store(&args.path)?;
-    let store = store
-        .canonicalize()
-        .map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))?;
-    Ok((store, path))
+    match &args.store {
+        Some(store) => {
+            let path = within_store(&args.path)?;
+            Ok((canonical(store)?, path))
+        }
+        None => on_drive(&args.path).map(|(mount, path)| (mount.source, path)),
+    }
+}
+
+fn canonical(store: &Path) -> Result<PathBuf, Failure> {
+    store.canonicalize().map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))
 }
 
 fn local(root: &Path) -> Result<Local, Failure> {
     Local::new(root).map_err(|error| failed(Exit::Mountpoint, "cannot open", root, &error))
-}
-
-/// Opens the store under its lock. Only what writes opens it for writing, which also recovers it after a crash.
-fn on_store(
-    store: &Path,
-    config: Option<&Path>,
-    writes: bool,
-    work: impl FnOnce(&dyn Tree) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    sys::make_private_files();
-    let mut config = read_settings(config, Some(store))?.config()?;
-    // It is hidden from programs on the mount, if at all, and not from who has the store.
-    config.history.directory = true;
-    let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
-    let volume = store::open(store, &config, &flags)?;
-    let (uid, gid) = sys::current_user();
-    let outcome = work(&Stored::new(&volume, uid, gid));
-    let closed = volume.close().map_err(|error| failed(Exit::Store, "cannot close", store, &error));
-    outcome.and(closed)
 }
 
 /// Where a daemon has the store mounted; `None` if none runs.
@@ -119,7 +102,7 @@ fn within_store(path: &Path) -> Result<PathBuf, Failure> {
 
 /// The mounted drive in which a path lies, and the path within it. What is left of the path behind the last directory
 /// that exists need not be there any more.
-fn on_drive(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+fn on_drive(path: &Path) -> Result<(Mount, PathBuf), Failure> {
     if mountpoint::is_dead(path) {
         let message = format!("{}: the daemon behind this mount has died", printable(path));
         return Err(Failure::new(Exit::Mountpoint, message)
@@ -130,7 +113,7 @@ fn on_drive(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     let mount = mounts::containing(&real).map_err(|error| {
         failed(Exit::Failure, "cannot read", Path::new("/proc/self/mountinfo"), &error)
     })?;
-    let Some(mount) = mount.filter(mounts::Mount::is_verso) else {
+    let Some(mount) = mount.filter(Mount::is_verso) else {
         let message = format!("{}: is on no mounted drive", printable(path));
         return Err(Failure::new(Exit::Store, message).help(
             "name something on a mounted drive, or the store with --store and the path within it",
@@ -139,7 +122,7 @@ fn on_drive(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     let within = real.strip_prefix(&mount.mountpoint).unwrap_or(Path::new(""));
     check_no_history(within)?;
     let whole = if rest.as_os_str().is_empty() { within.to_owned() } else { within.join(rest) };
-    Ok((mount.mountpoint, whole))
+    Ok((mount, whole))
 }
 
 /// The deepest directory on the way that exists, resolved, and what is left of the path. A symbolic link at the end

@@ -48,6 +48,26 @@ pub(super) fn open(
     Ok(Volume::open_store(&store, volume_options(config, flags), Arc::new(SystemClock))?)
 }
 
+/// Opens a store that no daemon has, under its lock, does `work`, and closes it in order. Only what writes opens it for
+/// writing, which also recovers it after a crash.
+pub(super) fn with_volume<T>(
+    store: &Path,
+    config: Option<&Path>,
+    writes: bool,
+    work: impl FnOnce(&Volume) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    sys::make_private_files();
+    let mut config = read_settings(config, Some(store))?.config()?;
+    // It is hidden from programs on the mount, if at all, and not from who has the store.
+    config.history.directory = true;
+    let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
+    let volume = open(store, &config, &flags)?;
+    let outcome = work(&volume);
+    let closed = volume.close().map_err(|error| failed(Exit::Store, "cannot close", store, &error));
+    let value = outcome?;
+    closed.map(|()| value)
+}
+
 fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
     let store = &config.store;
     VolumeOptions {

@@ -2,11 +2,10 @@
 
 use super::status::store_of;
 use super::waited::waited;
-use super::{failed, read_settings, store};
-use crate::cli::{Exit, Failure, MountFlags, TidyArgs, show_json, show_tidied};
+use super::{failed, store};
+use crate::cli::{Exit, Failure, TidyArgs, show_json, show_tidied};
 use crate::fs::UpkeepReport;
 use crate::http::Client;
-use crate::sys;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -46,13 +45,9 @@ fn tidy_offline(
     config: Option<&Path>,
     floor: Option<Duration>,
 ) -> Result<Value, Failure> {
-    sys::make_private_files();
-    let config = read_settings(config, Some(store))?.config()?;
-    let volume = store::open(store, &config, &MountFlags::default())?;
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot tidy", store, error);
-    let report = volume.upkeep(floor, Duration::ZERO, &|| false).map_err(|error| cannot(&error));
-    let closed = volume.close().map_err(|error| cannot(&error));
-    let report = report?;
-    closed?;
+    let report = store::with_volume(store, config, true, |volume| {
+        volume.upkeep(floor, Duration::ZERO, &|| false).map_err(|error| cannot(&error))
+    })?;
     serde_json::to_value(report).map_err(|error| cannot(&error))
 }

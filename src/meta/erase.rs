@@ -16,11 +16,11 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
 }
 
 impl Tx<'_> {
-    /// Removes every name that the inode once had.
-    pub fn drop_lost_names_of(&self, ino: Ino) -> Result<()> {
+    /// Removes every name that the inode had until `horizon`.
+    pub fn drop_lost_names_of(&self, ino: Ino, horizon: Moment) -> Result<()> {
         let sql = "DELETE FROM dentry_past WHERE (parent, slot, until) IN (SELECT parent, slot, \
-                   until FROM dentry_past INDEXED BY dentry_past_by_ino WHERE ino = ?)";
-        self.db.prepare_cached(sql)?.execute([ino.0])?;
+                   until FROM dentry_past INDEXED BY dentry_past_by_ino WHERE ino = ? AND until <= ?)";
+        self.db.prepare_cached(sql)?.execute((ino.0, horizon.0))?;
         Ok(())
     }
 

@@ -4,12 +4,7 @@ use super::{Result, Tx, View};
 use crate::model::{ChunkId, ChunkLocation, Ino};
 
 impl View<'_> {
-    /// The chunks that something names, today or in the past; in no order, most of them several times.
-    pub fn each_named_chunk(&self, each: &mut dyn FnMut(ChunkId)) -> Result<()> {
-        self.each_naming(&mut |_, chunk, _| each(chunk))
-    }
-
-    /// What names a chunk: the inode, the chunk, and whether the row is over. (Those of an inode that has ended, and were
+    /// What names a chunk, today or in the past, in no order: the inode, the chunk, and whether the row is over. (Those of an inode that has ended, and were
     /// not superseded, are not: see the tables.)
     pub fn each_naming(&self, each: &mut dyn FnMut(Ino, ChunkId, bool)) -> Result<()> {
         for (sql, is_past) in

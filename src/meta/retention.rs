@@ -113,7 +113,7 @@ impl View<'_> {
     }
 
     /// When an inode ended, if it has: the last end that is recorded.
-    pub fn inode_end(&self, ino: Ino) -> Result<Option<Moment>> {
+    fn inode_end(&self, ino: Ino) -> Result<Option<Moment>> {
         let mut statement = self.db.prepare_cached(
             "SELECT max(until) FROM inode_past WHERE ino = ?1 \
              AND NOT EXISTS (SELECT 1 FROM inode WHERE ino = ?1)",
@@ -137,8 +137,15 @@ impl Tx<'_> {
     }
 
     /// Removes what the inode was, but for what ended after `horizon` or held at a moment that is `kept`; how many rows
-    /// that were. What lives is not touched.
-    pub fn drop_past(&self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
+    /// that were. What lives is not touched, also if it ended and lives again.
+    pub fn drop_history(&self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
+        // Its last state is one of the rows that go.
+        let has_ended = self.inode_end(ino)?.is_some_and(|ended| ended <= horizon);
+        let dropped = self.drop_past(ino, horizon, kept)?;
+        Ok(dropped + if has_ended { self.drop_ended(ino, kept)? } else { 0 })
+    }
+
+    fn drop_past(&self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
         let mut dropped = 0;
         for (table, key) in PAST_OF_INODE {
             let sql =
@@ -160,7 +167,7 @@ impl Tx<'_> {
 
     /// Of an inode that has ended, removes what was never superseded and began after everything that is `kept`; with
     /// nothing kept that is the whole inode. How many rows that were.
-    pub fn drop_ended(&self, ino: Ino, kept: &[Kept]) -> Result<u64> {
+    fn drop_ended(&self, ino: Ino, kept: &[Kept]) -> Result<u64> {
         let last = kept.iter().map(|kept| kept.until).max().unwrap_or(Moment(i64::MIN));
         let mut dropped = 0;
         for table in ["extent", "xattr"] {

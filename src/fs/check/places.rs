@@ -1,7 +1,7 @@
 //! The chunk table against the packs: every row has its record, every record its row.
 
 use super::{Check, Problem};
-use crate::chunks::{PackInfo, RECORD_HEADER_LEN, Record};
+use crate::chunks::{PackInfo, Record, record_len};
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
 use crate::model::{ChunkHash, ChunkRef, PackId};
@@ -153,5 +153,5 @@ fn gaps(records: &[Record]) -> u64 {
 }
 
 fn end_of(record: &Record) -> u64 {
-    record.at.offset + RECORD_HEADER_LEN + u64::from(record.at.stored_len)
+    record.at.offset + record_len(record.at.stored_len)
 }

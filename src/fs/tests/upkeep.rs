@@ -440,6 +440,30 @@ fn nobody_loses_a_chunk_to_upkeep() {
     }
 }
 
+/// Between a look and what follows from it somebody may bring a file back, or delete one only just now.
+#[test]
+fn what_lives_or_ended_later_keeps_its_content() {
+    let drive = drive_with(DAY, vec![]);
+    let volume = &drive.volume;
+    let content = noise(1, 200_000);
+    let living = drive.save(Ino::ROOT, "living", &content).ino;
+    let ended = drive.save(Ino::ROOT, "ended", &content).ino;
+    let horizon = volume.meta.last_moment();
+    drive.remove("ended");
+    let drop_both = |tx: &crate::meta::Tx<'_>| -> Result<()> {
+        tx.drop_history(living, Moment(i64::MAX), &[])?;
+        tx.drop_history(ended, horizon, &[])?;
+        Ok(())
+    };
+    volume.meta.write(volume.now(), drop_both).unwrap();
+    assert!(drive.load(Ino::ROOT, "living") == content);
+    let mut at = Ino::ROOT;
+    for name in [b".versions".as_slice(), b"@deleted", b"ended"] {
+        at = volume.lookup(at, name).unwrap().ino;
+    }
+    assert!(super::history_oracle::content(volume, at) == content);
+}
+
 /// Files of the store that hold `needle`.
 fn holding(drive: &Drive, needle: &[u8]) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

@@ -50,7 +50,7 @@ impl Volume {
         }
         let found = self.meta.snapshot(|view| -> Result<HashSet<ChunkId>> {
             let mut named = IdSet::up_to(limit);
-            view.each_named_chunk(&mut |chunk| named.insert(chunk))?;
+            view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
             let mut found = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let id = ChunkId(row.id);

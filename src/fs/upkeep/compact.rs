@@ -4,7 +4,7 @@
 //! names nothing in it, durably, and nothing in memory does. Whatever a crash interrupts, each chunk has a whole
 //! record where the table says.
 
-use crate::chunks::{self, PackInfo, RECORD_HEADER_LEN};
+use crate::chunks::{self, PackInfo, record_len};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::ChunkRow;
@@ -32,9 +32,12 @@ impl Volume {
         let mut freed = self.remove_packs(stop)?;
         let outcome = self.empty_sparse_packs(stop);
         freed.chunks_moved = *outcome.as_ref().unwrap_or(&0);
-        let more = self.remove_packs(stop)?;
-        freed.packs += more.packs;
-        freed.bytes += more.bytes;
+        // Each look is one at the whole chunk table.
+        if !matches!(outcome, Ok(0)) {
+            let more = self.remove_packs(stop)?;
+            freed.packs += more.packs;
+            freed.bytes += more.bytes;
+        }
         match outcome {
             // There is no room to make room: what could be done was.
             Err(Error::NoSpace) => log::warn!("no room to empty packs of which little is needed"),
@@ -149,8 +152,7 @@ impl Volume {
     fn bytes_in_use(&self) -> Result<BTreeMap<PackId, u64>> {
         let mut used: BTreeMap<PackId, u64> = BTreeMap::new();
         let mut add = |chunk: &ChunkRef| {
-            *used.entry(chunk.at.pack).or_default() +=
-                RECORD_HEADER_LEN + u64::from(chunk.at.stored_len);
+            *used.entry(chunk.at.pack).or_default() += record_len(chunk.at.stored_len);
         };
         // What is committed meanwhile is in one of them.
         self.chunks_in_memory().for_each(|chunk| add(&chunk));

@@ -77,21 +77,13 @@ impl Volume {
     }
 
     fn erase_rows(&self, tree: &Tree, owned: &Owned, horizon: Moment) -> Result<()> {
-        let ended: Vec<Ino> = owned.ended.iter().copied().collect();
-        let living: Vec<Ino> = owned.living.iter().copied().collect();
-        for batch in ended.chunks(INODES_PER_COMMIT) {
+        let inodes: Vec<Ino> = owned.ended.iter().chain(&owned.living).copied().collect();
+        for batch in inodes.chunks(INODES_PER_COMMIT) {
             self.freeing_write(|tx| {
                 for ino in batch {
-                    tx.drop_past(*ino, horizon, &[])?;
-                    tx.drop_ended(*ino, &[])?;
-                    tx.drop_lost_names_of(*ino)?;
+                    tx.drop_history(*ino, horizon, &[])?;
+                    tx.drop_lost_names_of(*ino, horizon)?;
                 }
-                Ok(())
-            })?;
-        }
-        for batch in living.chunks(INODES_PER_COMMIT) {
-            self.freeing_write(|tx| {
-                batch.iter().try_for_each(|ino| tx.drop_past(*ino, horizon, &[]).map(drop))?;
                 Ok(())
             })?;
         }

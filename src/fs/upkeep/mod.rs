@@ -2,7 +2,8 @@
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
 //! are emptied and removed · `why.rs` what retention says about one name · `space.rs` what
-//! would come free without one · `erase.rs` its end, at once. All of it is done while the drive is in use, in small steps; each can be the last one.
+//! would come free without one · `erase.rs` its end, at once. All of it is done while the drive is in use, in small
+//! steps; each can be the last one.
 
 mod collect;
 mod compact;
@@ -17,7 +18,6 @@ pub use why::Reason;
 
 use super::Result;
 use super::volume::Volume;
-use crate::meta::View;
 use crate::model::{ChunkRef, Moment, Policy, Timestamp};
 use parking_lot::Mutex;
 use retention::Terms;
@@ -90,27 +90,19 @@ impl Volume {
         })
     }
 
-    /// Runs `work` with what the policy comes to now.
-    fn with_terms<T>(
-        &self,
-        policy: &Policy,
-        work: impl FnOnce(&View<'_>, &Terms<'_>) -> Result<T>,
-    ) -> Result<T> {
+    /// What the policy comes to now.
+    fn terms<'p>(&self, policy: &'p Policy) -> Terms<'p> {
         let now = self.now();
         let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
-        let horizon = Moment(now.0.saturating_sub(floor));
-        self.meta.snapshot(|view| work(view, &Terms { policy, now, horizon }))
+        Terms { policy, now, horizon: Moment(now.0.saturating_sub(floor)) }
     }
 
     fn thin_out(&self, policy: &Policy, stop: &dyn Fn() -> bool) -> Result<u64> {
         // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
         let durable = self.meta.last_moment();
         self.sync_commits()?;
-        let now = self.now();
-        let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
-        let horizon = Moment(now.0.saturating_sub(floor)).min(durable);
-        let terms = Terms { policy, now, horizon };
-        self.apply_retention(&terms, stop)
+        let terms = self.terms(policy);
+        self.apply_retention(&Terms { horizon: terms.horizon.min(durable), ..terms }, stop)
     }
 
     /// The chunks that overlays show: of some of them no row knows yet.

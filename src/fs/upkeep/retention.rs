@@ -197,17 +197,13 @@ impl Retention<'_> {
             // shows it.
             return Ok(());
         }
-        let ended = self.tx.inode_end(ino)?;
         let mut kept: Vec<Kept> = self.plan_of(name)?.kept_of(ino).collect();
         for other in self.tx.lost_names_of(ino)? {
             if other != *name {
                 kept.extend(self.plan_of(&other)?.kept_of(ino));
             }
         }
-        self.dropped += self.tx.drop_past(ino, self.terms.horizon, &kept)?;
-        if ended.is_some_and(|ended| ended <= self.terms.horizon) {
-            self.dropped += self.tx.drop_ended(ino, &kept)?;
-        }
+        self.dropped += self.tx.drop_history(ino, self.terms.horizon, &kept)?;
         Ok(())
     }
 

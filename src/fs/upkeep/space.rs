@@ -3,7 +3,7 @@
 use super::collect::IdSet;
 use super::retention::Name;
 use super::why::find_name;
-use crate::chunks::RECORD_HEADER_LEN;
+use crate::chunks::record_len;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
@@ -40,7 +40,7 @@ impl Volume {
                 SpaceReport { logical_bytes: owned.logical_bytes, ..Default::default() };
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let Some(chunk) = row.chunk else { return Ok(()) };
-                let bytes = RECORD_HEADER_LEN + u64::from(chunk.at.stored_len);
+                let bytes = record_len(chunk.at.stored_len);
                 report.freed_bytes += if needs.goes_with_all(chunk.id) { bytes } else { 0 };
                 report.history_bytes += if needs.goes_with_history(chunk.id) { bytes } else { 0 };
                 Ok(())

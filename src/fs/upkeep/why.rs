@@ -30,9 +30,10 @@ impl Volume {
     /// What retention says about everything that the name at `path` showed, the oldest first. `path` is from the drive's
     /// root, and may be one that is deleted.
     pub fn why(&self, path: &[u8]) -> Result<Vec<Reason>> {
-        self.with_terms(&self.options.retention, |view, terms| {
+        let terms = self.terms(&self.options.retention);
+        self.meta.snapshot(|view| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
-            let plan = plan_name(view, terms, &name)?;
+            let plan = plan_name(view, &terms, &name)?;
             Ok(plan.shown.iter().filter(|shown| shown.is_version).map(reason).collect())
         })
     }
