@@ -147,7 +147,8 @@ impl Volume {
         Ok(())
     }
 
-    /// Writes all of `data` or fails.
+    /// Writes all of `data` or fails. Where an append goes is for the caller to know, as the kernel does: what it writes
+    /// back of a mapping through an `O_APPEND` handle goes where it lies.
     pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<()> {
         let file = self.writable_file(handle)?;
         let node = &file.node;
@@ -162,7 +163,6 @@ impl Volume {
             return Err(deferred(errno));
         }
         state.author = file.how.by;
-        let offset = if file.how.append { state.size() } else { offset };
         let end = offset.checked_add(len).filter(|end| *end <= FILE_BYTES_MAX);
         let end = end.ok_or(Error::TooLarge)?;
         let before = state.overlay.memory_bytes();

@@ -55,8 +55,6 @@ pub struct OpenMode {
     pub read: bool,
     /// Writing is allowed.
     pub write: bool,
-    /// `O_APPEND`: every write goes to the end.
-    pub append: bool,
     /// `O_TRUNC`: the file is emptied.
     pub truncate: bool,
     /// `O_EXCL`: with create, the name must not exist.

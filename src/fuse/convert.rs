@@ -105,9 +105,6 @@ pub(super) fn open_mode(by: u32, flags: i32) -> OpenMode {
     OpenMode {
         read: access != libc::O_WRONLY,
         write: access != libc::O_RDONLY,
-        // The kernel has put the offset of an append at the file's end already. What it writes back of a mapping through
-        // such a handle has the offset of its page.
-        append: false,
         truncate: flags & libc::O_TRUNC != 0,
         exclusive: flags & libc::O_EXCL != 0,
         by,
@@ -210,7 +207,6 @@ mod tests {
     fn open_flags_are_told_apart() {
         let how = open_mode(7, libc::O_RDWR | libc::O_APPEND | libc::O_TRUNC | libc::O_EXCL);
         assert!(how.read && how.write && how.truncate && how.exclusive);
-        assert!(!how.append, "the kernel says where an append goes");
         let read = open_mode(7, libc::O_RDONLY);
         assert_eq!((read.read, read.write), (true, false));
         let write = open_mode(7, libc::O_WRONLY);

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 const ROOT: Caller = Caller { uid: 0, gid: 0, umask: 0o022 };
 /// Opens for reading and writing.
 const READ_WRITE: OpenMode =
-    OpenMode { read: true, write: true, append: false, truncate: false, exclusive: false, by: 0 };
+    OpenMode { read: true, write: true, truncate: false, exclusive: false, by: 0 };
 
 /// A store in a temporary directory, open as a volume whose clock stands still unless told.
 struct Drive {
