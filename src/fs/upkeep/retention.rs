@@ -31,6 +31,72 @@ pub(super) struct Terms<'a> {
     pub(super) horizon: Moment,
 }
 
+/// Who goes through the tables: reading, and deciding about some places at once.
+pub(super) trait Walk {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&View<'_>) -> crate::meta::Result<T>,
+    ) -> crate::meta::Result<T>;
+
+    /// Decides about some places together (see [`decide_places`]); answers how many rows go.
+    fn decide(&mut self, places: &[Place]) -> Result<u64>;
+}
+
+/// Where a decision goes: it is carried out, or only taken down.
+pub(super) trait Carry {
+    /// Whether there is a way to the directory, today or in what is left of the past.
+    fn is_reachable(&self, dir: Ino) -> Result<bool>;
+
+    /// See [`Tx::drop_period`].
+    fn drop_period(&mut self, parent: Ino, period: &Period) -> Result<u64>;
+
+    /// See [`Tx::drop_history`].
+    fn drop_history(&mut self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64>;
+}
+
+/// Carries out.
+struct Carried<'a> {
+    tx: &'a Tx<'a>,
+}
+
+impl Carry for Carried<'_> {
+    fn is_reachable(&self, dir: Ino) -> Result<bool> {
+        is_reachable(self.tx, dir)
+    }
+
+    fn drop_period(&mut self, parent: Ino, period: &Period) -> Result<u64> {
+        Ok(self.tx.drop_period(parent, period)?)
+    }
+
+    fn drop_history(&mut self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
+        Ok(self.tx.drop_history(ino, horizon, kept)?)
+    }
+}
+
+/// Decides between the transactions of people who work.
+struct Working<'a> {
+    volume: &'a Volume,
+    terms: &'a Terms<'a>,
+}
+
+impl Walk for Working<'_> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&View<'_>) -> crate::meta::Result<T>,
+    ) -> crate::meta::Result<T> {
+        self.volume.meta.read(work)
+    }
+
+    fn decide(&mut self, places: &[Place]) -> Result<u64> {
+        failpoint::hit("retention-before");
+        let dropped = self
+            .volume
+            .freeing_write(|tx| decide_places(tx, self.terms, &mut Carried { tx }, places))?;
+        failpoint::hit("retention-after");
+        Ok(dropped)
+    }
+}
+
 impl Volume {
     /// Removes what the terms don't keep; answers how many rows went. `stop` is asked between transactions.
     pub(super) fn apply_retention(
@@ -38,83 +104,80 @@ impl Volume {
         terms: &Terms<'_>,
         stop: &dyn Fn() -> bool,
     ) -> Result<u64> {
-        let is_over = |held: &Holding| held.until.is_some_and(|until| until <= terms.horizon);
-        let over = self.decide_each(
-            terms,
-            stop,
-            &|view, after, limit| view.past_holdings(after, limit),
-            &is_over,
-        )?;
-        let changed = self.inodes_with_past(terms.horizon, stop)?;
-        if changed.is_empty() {
-            return Ok(over);
-        }
-        let has_past = |held: &Holding| changed.contains(&held.ino);
-        Ok(over
-            + self.decide_each(
-                terms,
-                stop,
-                &|view, after, limit| view.living_holdings(after, limit),
-                &has_past,
-            )?)
+        decide_all(&mut Working { volume: self, terms }, terms, stop)
     }
+}
 
-    /// Decides about every place in which something is `wanted`, of those that `list` tells.
-    fn decide_each(
-        &self,
-        terms: &Terms<'_>,
-        stop: &dyn Fn() -> bool,
-        list: &ListHoldings,
-        wanted: &dyn Fn(&Holding) -> bool,
-    ) -> Result<u64> {
-        let mut dropped = 0;
-        let mut after = Place { parent: Ino(0), slot: i64::MIN };
-        while !stop() {
-            let batch = self.meta.read(|view| list(view, after, ROWS_PER_QUERY))?;
-            let Some(last) = batch.last() else { break };
-            after = last.place;
-            let places: BTreeSet<Place> =
-                batch.iter().filter(|held| wanted(held)).map(|held| held.place).collect();
-            dropped += self.decide_places(terms, stop, &Vec::from_iter(places))?;
-        }
-        Ok(dropped)
+/// Decides about everything that the terms may not keep; answers how many rows go.
+pub(super) fn decide_all(
+    walk: &mut impl Walk,
+    terms: &Terms<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<u64> {
+    let is_over = |held: &Holding| held.until.is_some_and(|until| until <= terms.horizon);
+    let over =
+        decide_each(walk, stop, &|view, after, limit| view.past_holdings(after, limit), &is_over)?;
+    let changed = inodes_with_past(walk, terms.horizon, stop)?;
+    if changed.is_empty() {
+        return Ok(over);
     }
+    let has_past = |held: &Holding| changed.contains(&held.ino);
+    let list: &ListHoldings = &|view, after, limit| view.living_holdings(after, limit);
+    Ok(over + decide_each(walk, stop, list, &has_past)?)
+}
 
-    fn decide_places(
-        &self,
-        terms: &Terms<'_>,
-        stop: &dyn Fn() -> bool,
-        places: &[Place],
-    ) -> Result<u64> {
-        let mut dropped = 0;
-        for batch in places.chunks(PLACES_PER_COMMIT) {
+/// Decides about every place in which something is `wanted`, of those that `list` tells.
+fn decide_each(
+    walk: &mut impl Walk,
+    stop: &dyn Fn() -> bool,
+    list: &ListHoldings,
+    wanted: &dyn Fn(&Holding) -> bool,
+) -> Result<u64> {
+    let mut dropped = 0;
+    let mut after = Place { parent: Ino(0), slot: i64::MIN };
+    while !stop() {
+        let batch = walk.read(|view| list(view, after, ROWS_PER_QUERY))?;
+        let Some(last) = batch.last() else { break };
+        after = last.place;
+        let places: BTreeSet<Place> =
+            batch.iter().filter(|held| wanted(held)).map(|held| held.place).collect();
+        for places in Vec::from_iter(places).chunks(PLACES_PER_COMMIT) {
             if stop() {
                 break;
             }
-            failpoint::hit("retention-before");
-            dropped += self.freeing_write(|tx| {
-                let mut retention = Retention { tx, terms, plans: HashMap::new(), dropped: 0 };
-                batch.iter().try_for_each(|place| retention.decide(*place))?;
-                Ok(retention.dropped)
-            })?;
-            failpoint::hit("retention-after");
+            dropped += walk.decide(places)?;
         }
-        Ok(dropped)
     }
+    Ok(dropped)
+}
 
-    /// The inodes with a state that ended before the floor.
-    fn inodes_with_past(&self, horizon: Moment, stop: &dyn Fn() -> bool) -> Result<HashSet<Ino>> {
-        let mut found = HashSet::new();
-        let mut after = Ino(0);
-        while !stop() {
-            let batch =
-                self.meta.read(|view| view.inodes_with_past(horizon, after, ROWS_PER_QUERY))?;
-            let Some(last) = batch.last() else { break };
-            after = *last;
-            found.extend(batch);
-        }
-        Ok(found)
+/// The inodes with a state that ended before the floor.
+fn inodes_with_past(
+    walk: &impl Walk,
+    horizon: Moment,
+    stop: &dyn Fn() -> bool,
+) -> Result<HashSet<Ino>> {
+    let mut found = HashSet::new();
+    let mut after = Ino(0);
+    while !stop() {
+        let batch = walk.read(|view| view.inodes_with_past(horizon, after, ROWS_PER_QUERY))?;
+        let Some(last) = batch.last() else { break };
+        after = *last;
+        found.extend(batch);
     }
+    Ok(found)
+}
+
+/// Decides about some places, as of one moment, and hands each decision to `carry`; answers how many rows go.
+pub(super) fn decide_places(
+    view: &View<'_>,
+    terms: &Terms<'_>,
+    carry: &mut dyn Carry,
+    places: &[Place],
+) -> Result<u64> {
+    let mut retention = Retention { view, terms, carry, plans: HashMap::new(), dropped: 0 };
+    places.iter().try_for_each(|place| retention.decide(*place))?;
+    Ok(retention.dropped)
 }
 
 /// A name in a directory.
@@ -148,17 +211,18 @@ impl NamePlan {
     }
 }
 
-/// Deciding, within one transaction.
+/// Deciding, as of one moment.
 struct Retention<'a> {
-    tx: &'a Tx<'a>,
+    view: &'a View<'a>,
     terms: &'a Terms<'a>,
+    carry: &'a mut dyn Carry,
     plans: HashMap<Name, NamePlan>,
     dropped: u64,
 }
 
 impl Retention<'_> {
     fn decide(&mut self, place: Place) -> Result<()> {
-        for name in self.tx.names_at_place(place)? {
+        for name in self.view.names_at_place(place)? {
             self.decide_name((place.parent, name))?;
         }
         Ok(())
@@ -182,14 +246,14 @@ impl Retention<'_> {
             self.decide_inode(ino, living == Some(ino), &name)?;
         }
         for period in over {
-            self.dropped += self.tx.drop_period(name.0, &period)?;
+            self.dropped += self.carry.drop_period(name.0, &period)?;
         }
         Ok(())
     }
 
     /// Removes what no name of the inode keeps. `lives_here`: the name that is looked at holds it now.
     fn decide_inode(&mut self, ino: Ino, lives_here: bool, name: &Name) -> Result<()> {
-        let living = self.tx.inode(ino)?;
+        let living = self.view.inode(ino)?;
         if let Some(living) = living
             && !(lives_here && (living.attr.nlink == 1 || living.attr.kind == FileKind::Directory))
         {
@@ -198,18 +262,19 @@ impl Retention<'_> {
             return Ok(());
         }
         let mut kept: Vec<Kept> = self.plan_of(name)?.kept_of(ino).collect();
-        for other in self.tx.lost_names_of(ino)? {
+        for other in self.view.lost_names_of(ino)? {
             if other != *name {
                 kept.extend(self.plan_of(&other)?.kept_of(ino));
             }
         }
-        self.dropped += self.tx.drop_history(ino, self.terms.horizon, &kept)?;
+        self.dropped += self.carry.drop_history(ino, self.terms.horizon, &kept)?;
         Ok(())
     }
 
     fn plan_of(&mut self, name: &Name) -> Result<&NamePlan> {
         if !self.plans.contains_key(name) {
-            let plan = plan_name(self.tx, self.terms, name)?;
+            let is_reachable = self.carry.is_reachable(name.0)?;
+            let plan = plan_name_in(self.view, self.terms, name, is_reachable)?;
             self.plans.insert(name.clone(), plan);
         }
         Ok(&self.plans[name])
@@ -218,6 +283,16 @@ impl Retention<'_> {
 
 /// Decides about everything that a name showed.
 pub(super) fn plan_name(view: &View<'_>, terms: &Terms<'_>, name: &Name) -> Result<NamePlan> {
+    plan_name_in(view, terms, name, is_reachable(view, name.0)?)
+}
+
+/// The same where it is known whether there is a way to the directory.
+fn plan_name_in(
+    view: &View<'_>,
+    terms: &Terms<'_>,
+    name: &Name,
+    is_reachable: bool,
+) -> Result<NamePlan> {
     let periods = view.name_periods(name.0, &name.1)?;
     let mut contents: HashMap<Ino, Vec<ContentState>> = HashMap::new();
     for state in view.content_states_of_name(name.0, &name.1)? {
@@ -235,7 +310,6 @@ pub(super) fn plan_name(view: &View<'_>, terms: &Terms<'_>, name: &Name) -> Resu
     let lives: Vec<Life> = shown.iter().map(|shown| shown.life).collect();
     // Asked for within the transaction: who pins a moment meanwhile has it whole, or finds it thinned already.
     let verdicts = plan(&lives, policy, &view.pinned_moments()?, now);
-    let is_reachable = is_reachable(view, name.0)?;
     for (shown, verdict) in shown.iter_mut().zip(verdicts) {
         let is_recent = shown.life.ended.is_none_or(|ended| ended > horizon);
         shown.is_kept = is_recent || (is_reachable && verdict.is_kept());
