@@ -79,19 +79,19 @@ impl Active {
         }
     }
 
-    /// Appends a record with the payload `table`, `body`. After an error nothing counts as written, and the same place
+    /// Appends a record with the payload `head`, `body`. After an error nothing counts as written, and the same place
     /// is used again.
     pub(super) fn append(
         &mut self,
         header: RecordHeader,
-        table: &[u8],
+        head: &[u8],
         body: &[u8],
     ) -> Result<ChunkLocation> {
         let entry = Entry { offset: self.position, header };
         self.zero_ahead(entry.end()).map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-before");
-        let head = header.encode(&self.name, entry.offset);
-        write(&self.file, [&head, table, body], entry.offset)
+        let first = header.encode(&self.name, entry.offset);
+        write(&self.file, [&first, head, body], entry.offset)
             .map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-after");
         self.position = entry.end();

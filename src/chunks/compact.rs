@@ -1,7 +1,8 @@
 //! Giving room back: records that are needed move to another pack, and packs that nobody needs go.
 
+use super::format::Codec;
 use super::read::verified;
-use super::{Error, PackStore, Result, codec, hash};
+use super::{PackStore, Result, hash};
 use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys::failpoint;
 
@@ -11,18 +12,17 @@ impl PackStore {
     ///
     /// # Errors
     /// `Damaged` if the old record isn't whole: damage is not carried on. Otherwise as [`append`](PackStore::append).
-    pub fn copy(&self, chunk: &ChunkRef) -> Result<ChunkLocation> {
+    pub fn copy(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<ChunkLocation> {
         self.check_writable()?;
         let file = self.files.get(chunk.at.pack)?;
-        let (header, table, body) = self.read_whole(&file, chunk)?;
-        if header.has_table {
-            verified(hash(&body) == chunk.hash, chunk)?;
-        } else {
-            let plain = codec::decode(header.codec, body.clone(), chunk.at.plain_len)
-                .map_err(|why| Error::damaged(chunk.at.pack, chunk.at.offset, &why))?;
-            verified(hash(&plain) == chunk.hash, chunk)?;
+        let (header, head, body) = self.read_whole(&file, chunk)?;
+        match header.codec {
+            Codec::Raw => verified(hash(&body) == chunk.hash, chunk)?,
+            Codec::Zstd | Codec::Difference => {
+                self.decode(&header, chunk, base, &head, body.clone())?;
+            }
         }
-        self.write(header, &table, &body)
+        self.write(header, &head, &body)
     }
 
     /// Seals the pack being written, and begins another.
@@ -62,15 +62,17 @@ mod tests {
         let old: Vec<ChunkRef> =
             (1..).zip(&contents).map(|(n, plain)| put(&store, n, plain)).collect();
         let first = old[0].at.pack;
-        let new: Vec<ChunkRef> =
-            old.iter().map(|chunk| ChunkRef { at: store.copy(chunk).unwrap(), ..*chunk }).collect();
+        let new: Vec<ChunkRef> = old
+            .iter()
+            .map(|chunk| ChunkRef { at: store.copy(chunk, None).unwrap(), ..*chunk })
+            .collect();
         store.sync().unwrap();
         let before = store.stored_bytes();
         let freed = store.remove(first).unwrap();
         assert!(freed > 40_000 && store.stored_bytes() == before - freed);
-        assert!(store.read_range(&old[0], 5, 10, &mut Vec::new()).is_err());
+        assert!(store.read_range(&old[0], None, 5, 10, &mut Vec::new()).is_err());
         for (chunk, plain) in new.iter().zip(&contents) {
-            assert_eq!(store.read(chunk).unwrap(), *plain);
+            assert_eq!(store.read(chunk, None).unwrap(), *plain);
             assert_eq!(
                 chunk.at.stored_len,
                 old.iter().find(|o| o.id == chunk.id).unwrap().at.stored_len
@@ -80,7 +82,7 @@ mod tests {
         drop(store);
         let store = open_with(dir.path(), small_packs());
         assert!(store.packs().unwrap().iter().all(|pack| pack.id != first));
-        assert!(new.iter().all(|chunk| store.verify(chunk).is_ok()));
+        assert!(new.iter().all(|chunk| store.verify(chunk, None).is_ok()));
     }
 
     #[test]
@@ -111,7 +113,7 @@ mod tests {
             let path = dir.path().join(format!("{}.pack", chunk.at.pack));
             let file = std::fs::File::options().write(true).open(path).unwrap();
             file.write_all_at(b"!!", chunk.at.offset + u64::from(chunk.at.stored_len) - 9).unwrap();
-            assert!(store.copy(&chunk).is_err());
+            assert!(store.copy(&chunk, None).is_err());
         }
     }
 }

@@ -16,6 +16,9 @@ pub(super) const TRAILER_LEN: u64 = 64;
 /// The longest chunk that a record holds, in bytes. A longer length in a record is damage.
 pub const PLAIN_LEN_MAX: u32 = 16 << 20;
 
+/// Bytes at the beginning of a difference's payload that name its base.
+pub(super) const BASE_LEN: usize = 32;
+
 /// Flag of a record: the payload begins with the table of the chunk's parts (`tree`), the plain bytes follow.
 const FLAG_TABLE: u8 = 1;
 
@@ -30,6 +33,8 @@ pub(super) enum Codec {
     Raw,
     /// One zstd frame.
     Zstd,
+    /// The identity of another chunk, and a zstd frame that has that one's plain bytes for its prefix.
+    Difference,
 }
 
 impl Codec {
@@ -37,6 +42,7 @@ impl Codec {
         match self {
             Codec::Raw => 0,
             Codec::Zstd => 1,
+            Codec::Difference => 2,
         }
     }
 
@@ -44,6 +50,7 @@ impl Codec {
         match number {
             0 => Some(Codec::Raw),
             1 => Some(Codec::Zstd),
+            2 => Some(Codec::Difference),
             _ => None,
         }
     }
@@ -172,6 +179,11 @@ impl RecordHeader {
         }
     }
 
+    /// Bytes of the payload that name the base.
+    fn base_len(&self) -> u32 {
+        if self.codec == Codec::Difference { BASE_LEN as u32 } else { 0 }
+    }
+
     fn flags(&self) -> u8 {
         if self.has_table { FLAG_TABLE } else { 0 }
     }
@@ -185,7 +197,7 @@ impl RecordHeader {
                     && table_len > 0
                     && self.stored_len.checked_sub(self.plain_len) == Some(table_len)
             }
-            false => self.stored_len <= self.plain_len,
+            false => self.stored_len <= self.plain_len && self.stored_len >= self.base_len(),
         };
         self.plain_len <= PLAIN_LEN_MAX && stored_fits
     }
@@ -405,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_codec_or_flag_of_the_future_is_refused_not_misread() {
-        for (at, value) in [(4, 2), (4, 255), (5, 2), (5, 3), (5, 128)] {
+        for (at, value) in [(4, 3), (4, 255), (5, 2), (5, 3), (5, 128)] {
             let mut bytes = sample().encode(&NAME, 64);
             bytes[at] = value;
             let checksum = NAME.short_checksum(&[&64_u64.to_le_bytes(), &bytes[..56]]);

@@ -8,6 +8,8 @@ mod codec;
 mod compact;
 mod content;
 mod cut;
+#[cfg(test)]
+mod difference_tests;
 mod error;
 mod files;
 mod format;
@@ -30,7 +32,7 @@ pub use content::ContentHasher;
 pub use cut::{BadChunkParams, ChunkParams, Cutter};
 pub use error::{Error, Result};
 pub use format::{PLAIN_LEN_MAX, RECORD_HEADER_LEN};
-pub use store::{PackInfo, PackOptions, PackStore};
+pub use store::{Base, PackInfo, PackOptions, PackStore, Stored};
 pub use tree::ContentTree;
 pub use walk::Record;
 

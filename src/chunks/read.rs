@@ -1,10 +1,13 @@
 //! Reading chunks back, verified.
 //!
 //! A chunk is read whole and verified by its hash, or, where its record begins with the table of its parts (`tree`), only the
-//! parts that are wanted, each verified by its value in the table, which itself must merge into the hash.
+//! parts that are wanted, each verified by its value in the table, which itself must merge into the hash. A chunk that is stored
+//! as a difference is read whole, after its base: which one that is, whoever asks must know (`ChunkRef::base`).
 
 use super::append::record_len;
-use super::format::{self, PLAIN_LEN_MAX, PackName, RECORD_HEADER_LEN, RecordHeader};
+use super::format::{
+    self, BASE_LEN, Codec, PLAIN_LEN_MAX, PackName, RECORD_HEADER_LEN, RecordHeader,
+};
 use super::tree::{self, Cover, PART_LEN};
 use super::{Error, PackStore, Result, codec, hash};
 use crate::model::{ChunkLocation, ChunkRef, PackId};
@@ -18,20 +21,21 @@ impl PackStore {
     ///
     /// # Errors
     /// As [`read_range`](PackStore::read_range).
-    pub fn read(&self, chunk: &ChunkRef) -> Result<Vec<u8>> {
+    pub fn read(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<Vec<u8>> {
         let mut plain = Vec::new();
-        self.read_range(chunk, 0, chunk.at.plain_len as usize, &mut plain)?;
+        self.read_range(chunk, base, 0, chunk.at.plain_len as usize, &mut plain)?;
         Ok(plain)
     }
 
     /// Reads `len` plain bytes of a chunk from `skip` on onto the end of `into`. What comes from the disk is verified; what
-    /// of the record isn't needed for that is not read.
+    /// of the record isn't needed for that is not read. `base`: of a chunk that is stored as a difference, the other one.
     ///
     /// # Errors
     /// `Damaged` if what lies there isn't the chunk, whatever the reason. `into` is as it was after an error.
     pub fn read_range(
         &self,
         chunk: &ChunkRef,
+        base: Option<&ChunkRef>,
         skip: usize,
         len: usize,
         into: &mut Vec<u8>,
@@ -42,7 +46,7 @@ impl PackStore {
             return Err(damaged(&chunk.at, "the chunk is shorter than what shows it"));
         }
         if !format::has_table(&chunk.at) {
-            into.extend_from_slice(&self.whole(chunk)?[skip..skip + len]);
+            into.extend_from_slice(&self.whole(chunk, base)?[skip..skip + len]);
             return Ok(());
         }
         let begin = into.len();
@@ -59,12 +63,12 @@ impl PackStore {
     }
 
     /// The plain bytes of a chunk without a table, from memory or from its pack.
-    fn whole(&self, chunk: &ChunkRef) -> Result<Arc<Vec<u8>>> {
+    fn whole(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.cache.get(chunk.id) {
             return Ok(plain);
         }
         let file = self.files.get(chunk.at.pack)?;
-        let plain = Arc::new(self.read_record(&file, chunk)?);
+        let plain = Arc::new(self.read_record(&file, chunk, base)?);
         self.cache.put(chunk.id, &plain);
         Ok(plain)
     }
@@ -118,23 +122,56 @@ impl PackStore {
     }
 
     /// Reads a chunk from the disk, past all caches (ours, and the kernel's where it lets go), and verifies its whole record.
-    pub fn verify(&self, chunk: &ChunkRef) -> Result<()> {
+    /// That of its base only as far as it is needed.
+    pub fn verify(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<()> {
         let file = self.files.get(chunk.at.pack)?;
         sys::forget_cached(&file, chunk.at.offset, record_len(chunk.at.stored_len));
-        self.read_record(&file, chunk).map(drop)
+        self.read_record(&file, chunk, base).map(drop)
     }
 
     /// The plain bytes of a chunk, from a whole record: header, table and content are verified.
-    fn read_record(&self, file: &File, chunk: &ChunkRef) -> Result<Vec<u8>> {
-        let (header, _, body) = self.read_whole(file, chunk)?;
-        let plain = codec::decode(header.codec, body, chunk.at.plain_len)
+    fn read_record(
+        &self,
+        file: &File,
+        chunk: &ChunkRef,
+        base: Option<&ChunkRef>,
+    ) -> Result<Vec<u8>> {
+        let (header, head, body) = self.read_whole(file, chunk)?;
+        self.decode(&header, chunk, base, &head, body)
+    }
+
+    /// The plain bytes of the payload `head`, `body`, verified.
+    pub(super) fn decode(
+        &self,
+        header: &RecordHeader,
+        chunk: &ChunkRef,
+        base: Option<&ChunkRef>,
+        head: &[u8],
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>> {
+        let base_plain = match header.codec {
+            Codec::Difference => self.base_of(chunk, base, head)?,
+            Codec::Raw | Codec::Zstd => Vec::new(),
+        };
+        let plain = codec::decode(header.codec, body, &base_plain, chunk.at.plain_len)
             .map_err(|why| damaged(&chunk.at, &why))?;
         verified(hash(&plain) == chunk.hash, chunk)?;
         Ok(plain)
     }
 
-    /// Reads a whole record: its header, its table of parts (empty where it has none) and its body. Header and table are
-    /// verified, the body is not.
+    /// The plain bytes of the chunk that a difference says it is one to.
+    fn base_of(&self, chunk: &ChunkRef, base: Option<&ChunkRef>, named: &[u8]) -> Result<Vec<u8>> {
+        let base = base.filter(|base| base.hash.0 == named);
+        let base = base.ok_or_else(|| damaged(&chunk.at, "it is a difference to another chunk"))?;
+        // Stored whole: otherwise reading could take any number of steps, or never come to an end.
+        self.read(base, None).map_err(|error| match error {
+            Error::Damaged { .. } => damaged(&chunk.at, &format!("its base is damaged: {error}")),
+            other => other,
+        })
+    }
+
+    /// Reads a whole record: its header, what comes first in the payload (the table of parts, or the name of the base; as a
+    /// rule nothing) and the rest. Header and table are verified, the rest is not.
     pub(super) fn read_whole(
         &self,
         file: &File,
@@ -144,11 +181,15 @@ impl PackStore {
         let mut payload = Vec::new();
         let stored_len = chunk.at.stored_len as usize;
         let header = self.read_payload(file, chunk, stored_len, &mut payload)?;
-        if !header.has_table {
-            return Ok((header, Vec::new(), payload));
+        let head_len = match header.codec {
+            Codec::Raw if header.has_table => table_len(&chunk.at),
+            Codec::Difference => BASE_LEN,
+            Codec::Raw | Codec::Zstd => 0,
+        };
+        let body = payload.split_off(head_len);
+        if header.has_table {
+            verify_table(&payload, chunk)?;
         }
-        let body = payload.split_off(table_len(&chunk.at));
-        verify_table(&payload, chunk)?;
         Ok((header, payload, body))
     }
 

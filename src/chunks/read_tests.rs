@@ -24,7 +24,7 @@ fn ranges(plain_len: usize) -> Vec<(usize, usize)> {
 
 fn read(store: &PackStore, chunk: &ChunkRef, skip: usize, len: usize) -> super::Result<Vec<u8>> {
     let mut into = b"before".to_vec();
-    let outcome = store.read_range(chunk, skip, len, &mut into);
+    let outcome = store.read_range(chunk, None, skip, len, &mut into);
     assert_eq!(&into[..6], b"before");
     match outcome {
         Ok(()) => Ok(into.split_off(6)),
@@ -84,7 +84,7 @@ fn impossible_lengths_in_a_location_are_damage() {
     ] {
         let wrong =
             ChunkRef { at: crate::model::ChunkLocation { stored_len, plain_len, ..at }, ..chunk };
-        assert!(matches!(store.verify(&wrong), Err(Error::Damaged { .. })), "{wrong:?}");
+        assert!(matches!(store.verify(&wrong, None), Err(Error::Damaged { .. })), "{wrong:?}");
         assert!(matches!(read(&store, &wrong, 0, 1), Err(Error::Damaged { .. })), "{wrong:?}");
     }
 }
@@ -121,12 +121,12 @@ fn damage_in_header_or_table_is_found_and_no_wrong_byte_is_read() {
                 let read = read(&store, &chunk, index * PART_LEN + 100, 500);
                 assert!(matches!(read, Err(Error::Damaged { .. })), "byte {at}, part {index}");
             }
-            assert!(matches!(store.verify(&chunk), Err(Error::Damaged { .. })), "byte {at}");
+            assert!(matches!(store.verify(&chunk, None), Err(Error::Damaged { .. })), "byte {at}");
             // All bytes prove themselves.
-            assert_eq!(store.read(&chunk).unwrap(), plain, "byte {at}");
+            assert_eq!(store.read(&chunk, None).unwrap(), plain, "byte {at}");
         });
     }
-    reopen(dir.path()).verify(&chunk).unwrap();
+    reopen(dir.path()).verify(&chunk, None).unwrap();
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn damage_in_a_part_is_found_and_leaves_the_other_parts_readable() {
                         Err(error) => panic!("{error}"),
                     }
                 }
-                assert!(matches!(store.verify(&chunk), Err(Error::Damaged { .. })));
-                assert!(matches!(store.read(&chunk), Err(Error::Damaged { .. })));
+                assert!(matches!(store.verify(&chunk, None), Err(Error::Damaged { .. })));
+                assert!(matches!(store.read(&chunk, None), Err(Error::Damaged { .. })));
             });
         }
     }
@@ -180,7 +180,7 @@ fn a_pack_that_ends_within_a_part_still_yields_those_before_it() {
     let store = reopen(dir.path());
     assert_eq!(read(&store, &chunk, 10, 20_000).unwrap(), plain[10..20_010]);
     assert!(matches!(read(&store, &chunk, 2 * PART_LEN, 5), Err(Error::Damaged { .. })));
-    assert!(matches!(store.read(&chunk), Err(Error::Damaged { .. })));
+    assert!(matches!(store.read(&chunk, None), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn a_raw_record_without_a_table_is_read_whole() {
     let plain = noise(5, 60_000);
     let (tree, store) = (ContentTree::of(&plain), open(dir.path()));
     let at = store.append_without_table(&tree, &plain).unwrap();
-    let chunk = ChunkRef { id: crate::model::ChunkId(1), hash: tree.hash(), at };
+    let chunk = ChunkRef { id: crate::model::ChunkId(1), hash: tree.hash(), at, base: None };
     assert_eq!(at.stored_len, at.plain_len);
     assert_eq!(read(&store, &chunk, 20_000, 20_000).unwrap(), plain[20_000..40_000]);
-    store.verify(&chunk).unwrap();
+    store.verify(&chunk, None).unwrap();
     store.close().unwrap();
     let last = at.offset + RECORD_HEADER_LEN + 59_999;
     with_flipped(dir.path(), last, || {

@@ -50,14 +50,14 @@ fn a_tail_torn_at_any_byte_loses_only_what_was_torn() {
         fs::write(pack_path(dir.path(), 0), &whole[..len]).unwrap();
         let store = open(dir.path());
         for (chunk, plain) in &chunks {
-            match store.read(chunk) {
+            match store.read(chunk, None) {
                 Ok(read) => assert!(*read == *plain && end(chunk) <= len as u64),
                 Err(error) => assert!(end(chunk) > len as u64, "{error}"),
             }
         }
         let new = put(&store, 9, b"afterwards");
         store.close().unwrap();
-        assert_eq!(*open(dir.path()).read(&new).unwrap(), *b"afterwards");
+        assert_eq!(*open(dir.path()).read(&new, None).unwrap(), *b"afterwards");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_seal_torn_at_any_byte_is_done_again() {
         seal(dir.path());
         assert_eq!(fs::read(pack_path(dir.path(), 0)).unwrap(), sealed, "torn at {len}");
         let store = open(dir.path());
-        assert!(chunks.iter().all(|(chunk, plain)| *store.read(chunk).unwrap() == *plain));
+        assert!(chunks.iter().all(|(chunk, plain)| *store.read(chunk, None).unwrap() == *plain));
     }
 }
 
@@ -100,7 +100,7 @@ fn a_flipped_byte_anywhere_is_found_and_touches_nothing_else() {
         };
         for (chunk, plain) in &chunks {
             let is_hit = (chunk.at.offset..end(chunk)).contains(&(at as u64));
-            match store.read(chunk) {
+            match store.read(chunk, None) {
                 // One bit of a zstd frame's header means nothing: then the content is right all the same.
                 Ok(read) => assert!(*read == *plain && (!is_hit || at == unused_bit), "byte {at}"),
                 Err(Error::Damaged { offset, .. }) => {
@@ -127,7 +127,7 @@ fn opening_after_damage_never_destroys_what_is_still_good() {
                 put(&store, 9, b"something new");
                 store.close().unwrap();
                 let hit = |c: &ChunkRef| (c.at.offset..end(c)).contains(&(at as u64));
-                let read = |(c, _): &&(ChunkRef, Vec<u8>)| store.read(c).is_err() && !hit(c);
+                let read = |(c, _): &&(ChunkRef, Vec<u8>)| store.read(c, None).is_err() && !hit(c);
                 assert_eq!(chunks.iter().filter(read).count(), 0, "byte {at}");
             }
             Err(error) => assert!(matches!(error, Error::Newer { .. }), "byte {at}: {error}"),
@@ -219,11 +219,11 @@ fn a_newer_pack_is_refused_and_untouched() {
 fn another_stores_pack_yields_nothing_and_is_kept() {
     let (dir, chunks) = three_records();
     let store = PackStore::open(dir.path(), *b"a different one.", PackOptions::default()).unwrap();
-    assert!(matches!(store.read(&chunks[0].0), Err(Error::Damaged { .. })));
+    assert!(matches!(store.read(&chunks[0].0, None), Err(Error::Damaged { .. })));
     put(&store, 9, b"new");
     store.close().unwrap();
     let mine = open_with(dir.path(), PackOptions { read_only: true, ..PackOptions::default() });
-    assert_eq!(*mine.read(&chunks[0].0).unwrap(), chunks[0].1);
+    assert_eq!(*mine.read(&chunks[0].0, None).unwrap(), chunks[0].1);
 }
 
 #[test]
@@ -233,9 +233,9 @@ fn a_cut_off_and_a_missing_pack_are_damage() {
     let file = fs::File::options().write(true).open(pack_path(dir.path(), 0)).unwrap();
     file.set_len(chunks[1].0.at.offset + 10).unwrap();
     let store = open_with(dir.path(), options);
-    assert!(store.read(&chunks[0].0).is_ok());
-    assert!(matches!(store.verify(&chunks[1].0), Err(Error::Damaged { .. })));
+    assert!(store.read(&chunks[0].0, None).is_ok());
+    assert!(matches!(store.verify(&chunks[1].0, None), Err(Error::Damaged { .. })));
     fs::remove_file(pack_path(dir.path(), 0)).unwrap();
     let store = open_with(dir.path(), options);
-    assert!(matches!(store.verify(&chunks[0].0), Err(Error::Damaged { .. })));
+    assert!(matches!(store.verify(&chunks[0].0, None), Err(Error::Damaged { .. })));
 }

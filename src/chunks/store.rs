@@ -10,7 +10,7 @@ use super::files::Files;
 use super::format::{Codec, PLAIN_LEN_MAX, PackName, RecordHeader};
 use super::walk::{self, Record};
 use super::{ContentTree, Error, Result, codec, recover};
-use crate::model::{ChunkLocation, PackId};
+use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys::{self, failpoint};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -51,6 +51,23 @@ pub struct PackInfo {
     pub len: u64,
     /// Whether it has its footer and will not change any more.
     pub sealed: bool,
+}
+
+/// A chunk that another one may be stored as a difference to, with its contents.
+pub struct Base {
+    /// The chunk, which is stored whole.
+    pub chunk: ChunkRef,
+    /// Its plain bytes.
+    pub plain: Vec<u8>,
+}
+
+/// What appending came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where the record lies.
+    pub at: ChunkLocation,
+    /// Whether it is a difference to the base that was offered.
+    pub is_difference: bool,
 }
 
 /// The packs of a store.
@@ -153,11 +170,11 @@ impl State {
     fn append(
         &mut self,
         header: RecordHeader,
-        table: &[u8],
+        head: &[u8],
         body: &[u8],
     ) -> Result<(ChunkLocation, Option<Writeback>)> {
         let active = self.active.as_mut().expect("ensure_active left one");
-        let location = active.append(header, table, body)?;
+        let location = active.append(header, head, body)?;
         let (id, file) = (active.name.pack, Arc::clone(&active.file));
         let pack = Pack { len: active.position, sealed: false };
         let due = active.take_writeback();
@@ -248,10 +265,12 @@ impl PackStore {
     /// Stores a chunk, compressed if that gains something; `tree` is that of `plain`. Durable after the
     /// next `sync`. What is stored twice is there twice: whether it is needed is for the caller to know.
     ///
+    /// Where it is much smaller, a difference to `base` is stored; the answer then says so. `base` itself must be stored whole.
+    ///
     /// # Errors
     /// `NoSpace` leaves everything as it was, and appending goes on when there is room again. After any other
     /// failed write the store is `Poisoned`.
-    pub fn append(&self, tree: &ContentTree, plain: &[u8]) -> Result<ChunkLocation> {
+    pub fn append(&self, tree: &ContentTree, plain: &[u8], base: Option<&Base>) -> Result<Stored> {
         self.check_writable()?;
         let plain_len = u32::try_from(plain.len()).ok().filter(|&len| len <= PLAIN_LEN_MAX);
         let plain_len = plain_len.ok_or(Error::TooLong { len: plain.len() })?;
@@ -259,20 +278,39 @@ impl PackStore {
             self.sync()?;
         }
         let store = |codec: Codec, body: &[u8]| {
-            // What is compressed can only be read whole.
-            let table = if codec == Codec::Raw { tree.table() } else { &[] };
-            let (has_table, stored_len) = (!table.is_empty(), (table.len() + body.len()) as u32);
-            let hash = tree.hash();
-            self.write(RecordHeader { codec, has_table, plain_len, stored_len, hash }, table, body)
+            let head = match codec {
+                Codec::Raw => tree.table(),
+                // What is compressed can only be read whole.
+                Codec::Zstd => &[],
+                Codec::Difference => base.map_or(&[][..], |base| &base.chunk.hash.0),
+            };
+            let has_table = codec == Codec::Raw && !head.is_empty();
+            let stored_len = (head.len() + body.len()) as u32;
+            let header =
+                RecordHeader { codec, has_table, plain_len, stored_len, hash: tree.hash() };
+            let at = self.write(header, head, body)?;
+            Ok(Stored { at, is_difference: codec == Codec::Difference })
         };
-        codec::encode(plain, self.options.level, store)
+        let base_plain = base.map(|base| &base.plain[..]);
+        codec::encode(plain, base_plain, self.options.level, store)
             .map_err(|error| Error::from_io(self.files.directory(), error))?
     }
 
+    /// Bytes of the payload that [`append`](PackStore::append) would store for a chunk, without a base.
+    pub fn stored_len(&self, tree: &ContentTree, plain: &[u8]) -> Result<u32> {
+        let len = |codec, body: &[u8]| {
+            let table = if codec == Codec::Raw { tree.table() } else { &[] };
+            (table.len() + body.len()) as u32
+        };
+        codec::encode(plain, None, self.options.level, len)
+            .map_err(|error| Error::from_io(self.files.directory(), error))
+    }
+
+    /// Writes a record whose payload is `head`, `body`.
     pub(super) fn write(
         &self,
         header: RecordHeader,
-        table: &[u8],
+        head: &[u8],
         body: &[u8],
     ) -> Result<ChunkLocation> {
         let mut state = self.state.lock();
@@ -281,7 +319,7 @@ impl PackStore {
         let target_bytes = self.options.target_bytes;
         state.seal_if_full(target_bytes).map_err(|error| self.poisoned_by(error))?;
         state.ensure_active(&self.files, self.store_id, target_bytes)?;
-        let appended = state.append(header, table, body).map_err(|error| self.poisoned_by(error));
+        let appended = state.append(header, head, body).map_err(|error| self.poisoned_by(error));
         drop(state);
         let (location, writeback) = appended?;
         if let Some(Writeback { file, from, len }) = writeback {
@@ -348,6 +386,7 @@ impl PackStore {
         let record = |entry: &super::format::Entry| Record {
             hash: entry.header.hash,
             at: entry.header.location(pack, entry.offset),
+            is_difference: entry.header.codec == Codec::Difference,
         };
         Ok(entries.iter().map(record).collect())
     }

@@ -18,14 +18,14 @@ fn chunks_of_all_sizes_come_back() {
         }
     }
     for (chunk, plain) in &chunks {
-        assert_eq!(*store.read(chunk).unwrap(), *plain);
-        store.verify(chunk).unwrap();
+        assert_eq!(*store.read(chunk, None).unwrap(), *plain);
+        store.verify(chunk, None).unwrap();
     }
     store.close().unwrap();
     drop(store);
     let store = open_with(dir.path(), PackOptions { read_only: true, ..PackOptions::default() });
     for (chunk, plain) in &chunks {
-        assert_eq!(*store.read(chunk).unwrap(), *plain);
+        assert_eq!(*store.read(chunk, None).unwrap(), *plain);
     }
 }
 
@@ -57,7 +57,7 @@ fn a_full_pack_is_sealed_and_the_next_begun() {
         let on_disk = std::fs::metadata(dir.path().join(format!("{}.pack", pack.id))).unwrap();
         assert_eq!((on_disk.len(), on_disk.permissions().readonly()), (pack.len, pack.sealed));
     }
-    assert!(chunks.iter().all(|chunk| store.read(chunk).is_ok()));
+    assert!(chunks.iter().all(|chunk| store.read(chunk, None).is_ok()));
 }
 
 #[test]
@@ -68,14 +68,17 @@ fn a_full_disk_breaks_nothing() {
     let plain = noise(2, 5000);
     faults::fail_writes(2, libc::ENOSPC);
     for _ in 0..2 {
-        assert!(matches!(store.append(&ContentTree::of(&plain), &plain), Err(Error::NoSpace)));
+        assert!(matches!(
+            store.append(&ContentTree::of(&plain), &plain, None),
+            Err(Error::NoSpace)
+        ));
     }
-    assert_eq!(*store.read(&before).unwrap(), noise(1, 5000));
+    assert_eq!(*store.read(&before, None).unwrap(), noise(1, 5000));
     let after = put(&store, 2, &plain);
     let end = before.at.offset + RECORD_HEADER_LEN + u64::from(before.at.stored_len);
     assert_eq!(after.at.offset, end);
     store.sync().unwrap();
-    assert_eq!(*store.read(&after).unwrap(), plain);
+    assert_eq!(*store.read(&after, None).unwrap(), plain);
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn a_full_disk_at_sealing_and_at_a_new_pack_breaks_nothing() {
     let first = put(&store, 1, &noise(1, 5000));
     let plain = noise(2, 5000);
     faults::fail_writes(1, libc::ENOSPC);
-    assert!(matches!(store.append(&ContentTree::of(&plain), &plain), Err(Error::NoSpace)));
+    assert!(matches!(store.append(&ContentTree::of(&plain), &plain, None), Err(Error::NoSpace)));
     assert!(!store.packs().unwrap()[0].sealed);
     let second = put(&store, 2, &plain);
     assert_eq!((first.at.pack, second.at.pack), (PackId(0), PackId(1)));
@@ -98,7 +101,7 @@ fn a_new_pack_that_finds_no_room_leaves_no_file() {
     let dir = tempdir().unwrap();
     let store = open(dir.path());
     faults::fail_writes(1, libc::ENOSPC);
-    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x"), Err(Error::NoSpace)));
+    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x", None), Err(Error::NoSpace)));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(put(&store, 1, b"x").at.pack, PackId(0));
 }
@@ -109,11 +112,11 @@ fn after_a_failed_write_nothing_more_is_taken_but_reading_goes_on() {
     let store = open(dir.path());
     let chunk = put(&store, 1, &noise(1, 5000));
     faults::fail_writes(1, libc::EIO);
-    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x"), Err(Error::Io { .. })));
+    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x", None), Err(Error::Io { .. })));
     assert!(store.is_poisoned() && store.poison_reason().is_some());
-    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x"), Err(Error::Poisoned)));
+    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x", None), Err(Error::Poisoned)));
     assert!(matches!(store.sync(), Err(Error::Poisoned)));
-    store.read(&chunk).unwrap();
+    store.read(&chunk, None).unwrap();
 }
 
 #[test]
@@ -155,7 +158,7 @@ fn many_threads_append_read_and_sync() {
             store.sync().unwrap();
             let durable = store.durable_ends().into_iter().find(|(p, _)| *p == chunk.at.pack);
             assert!(chunk.at.ends_by(RECORD_HEADER_LEN, durable.unwrap().1));
-            assert_eq!(*store.read(&chunk).unwrap(), plain);
+            assert_eq!(*store.read(&chunk, None).unwrap(), plain);
         }
     };
     std::thread::scope(|scope| {
@@ -185,7 +188,7 @@ fn small_frequent_syncs_write_over_zeros_and_reopening_finds_the_end() {
     drop(store); // without close: as if killed
     let store = open(dir.path());
     assert_eq!((std::fs::metadata(&path).unwrap().len(), store.stored_bytes()), (used, used));
-    assert!(chunks.iter().all(|(chunk, plain)| *store.read(chunk).unwrap() == *plain));
+    assert!(chunks.iter().all(|(chunk, plain)| *store.read(chunk, None).unwrap() == *plain));
 }
 
 #[test]
@@ -196,8 +199,8 @@ fn a_store_open_read_only_changes_nothing() {
     let torn = [std::fs::read(&path).unwrap(), vec![7; 100]].concat();
     std::fs::write(&path, &torn).unwrap();
     let store = open_with(dir.path(), PackOptions { read_only: true, ..PackOptions::default() });
-    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x"), Err(Error::ReadOnly)));
-    assert_eq!(*store.read(&chunk).unwrap(), noise(1, 5000));
+    assert!(matches!(store.append(&ContentTree::of(b"x"), b"x", None), Err(Error::ReadOnly)));
+    assert_eq!(*store.read(&chunk, None).unwrap(), noise(1, 5000));
     assert_eq!(store.records(PackId(0)).unwrap().len(), 1);
     store.sync().unwrap();
     store.close().unwrap();
@@ -209,7 +212,7 @@ fn a_store_open_read_only_changes_nothing() {
 fn a_chunk_that_is_too_long_is_refused() {
     let dir = tempdir().unwrap();
     let plain = vec![0; (16 << 20) + 1];
-    let error = open(dir.path()).append(&ContentTree::of(b"x"), &plain).unwrap_err();
+    let error = open(dir.path()).append(&ContentTree::of(b"x"), &plain, None).unwrap_err();
     assert!(matches!(error, Error::TooLong { len } if len == plain.len()));
 }
 
@@ -231,7 +234,7 @@ fn prefetching_is_harmless_for_what_is_not_there() {
     missing.at.pack = PackId(99);
     store.prefetch(&[chunks[0], chunks[1], missing, chunks[2]]);
     missing.id = ChunkId(9);
-    assert!(matches!(store.read(&missing), Err(Error::Damaged { .. })));
+    assert!(matches!(store.read(&missing, None), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn readers_run_while_another_thread_writes() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                store.verify(&chunk).unwrap();
+                store.verify(&chunk, None).unwrap();
             }
         });
         (2..50).for_each(|n| _ = put(&store, n, &noise(n, 100_000)));

@@ -40,7 +40,12 @@ pub(super) fn small_packs() -> PackOptions {
 /// Appends a chunk and gives it a number.
 pub(super) fn put(store: &PackStore, id: u64, plain: &[u8]) -> ChunkRef {
     let tree = ContentTree::of(plain);
-    ChunkRef { id: ChunkId(id), hash: tree.hash(), at: store.append(&tree, plain).unwrap() }
+    ChunkRef {
+        id: ChunkId(id),
+        hash: tree.hash(),
+        at: store.append(&tree, plain, None).unwrap().at,
+        base: None,
+    }
 }
 
 impl PackStore {

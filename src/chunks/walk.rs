@@ -19,6 +19,8 @@ pub struct Record {
     pub hash: ChunkHash,
     /// Where it lies.
     pub at: ChunkLocation,
+    /// Whether it is only what another chunk doesn't have.
+    pub is_difference: bool,
 }
 
 /// The records that follow each other without a gap.

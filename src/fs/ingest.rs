@@ -1,11 +1,12 @@
-//! From bytes to chunks: hashing, deduplication, appending to packs.
+//! From bytes to chunks and back: hashing, deduplication, appending to packs, reading.
 
 use super::Result;
-use crate::chunks::{ContentTree, PackStore};
+use super::trail::{Seen, Trail};
+use crate::chunks::{Base, ContentTree, PackStore};
 use crate::meta::{Meta, Tx};
-use crate::model::{ChunkHash, ChunkId, ChunkRef, PackId, Timestamp};
+use crate::model::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, PackId, Timestamp};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
@@ -23,6 +24,8 @@ pub(super) struct Ingest {
     healed_to: Mutex<HashSet<PackId>>,
     /// Which chunks come into use while garbage is looked for. A leaf.
     garbage: Mutex<Garbage>,
+    /// Where chunks were shown lately.
+    seen: Seen,
 }
 
 /// What is known of chunks that nothing names: see `fs/upkeep/collect.rs`.
@@ -34,7 +37,7 @@ enum Garbage {
     /// Somebody looks: the chunks that came into use since.
     Watching(HashSet<ChunkId>),
     /// The chunks that nothing names.
-    Condemned(HashSet<ChunkId>),
+    Condemned(BTreeSet<ChunkId>),
 }
 
 impl Ingest {
@@ -47,6 +50,7 @@ impl Ingest {
             places: RwLock::default(),
             healed_to: Mutex::default(),
             garbage: Mutex::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -59,8 +63,10 @@ impl Ingest {
     /// Two threads that bring the same new contents at the same instant may both append them;
     /// one copy is then garbage in its pack.
     ///
+    /// `trail` tells what was there before, and learns what is there now.
+    ///
     /// The caller holds [`Ingest::hold_places`] until an overlay shows the chunk.
-    pub(super) fn store(&self, meta: &Meta, plain: &[u8]) -> Result<ChunkRef> {
+    pub(super) fn store(&self, meta: &Meta, plain: &[u8], trail: &mut Trail) -> Result<ChunkRef> {
         let tree = ContentTree::of(plain);
         let hash = tree.hash();
         let known = self.pending.lock().get(&hash).copied();
@@ -69,16 +75,92 @@ impl Ingest {
             None => meta.read(|view| view.chunk_by_hash(&hash))?,
         };
         if let Some(chunk) = known {
-            self.note_use(chunk.id);
+            self.note_use(&chunk);
+            trail.meet(&self.seen, &chunk);
             return Ok(chunk);
         }
+        let base = self.base_for(meta, plain, trail)?;
         let _appending = self.appending.read();
-        let at = self.packs.append(&tree, plain)?;
+        let stored = self.packs.append(&tree, plain, base.as_ref())?;
+        trail.note_attempt(base.is_some(), stored.is_difference);
+        let base = base.filter(|_| stored.is_difference).map(|base| base.chunk.id);
         // The number is asked for after the append: see `Meta::next_chunk`.
-        let chunk = ChunkRef { id: meta.next_chunk(), hash, at };
+        let chunk = ChunkRef { id: meta.next_chunk(), hash, at: stored.at, base };
         let chunk = *self.pending.lock().entry(hash).or_insert(chunk);
-        self.note_use(chunk.id);
+        self.note_use(&chunk);
+        trail.pass(&self.seen, &chunk);
         Ok(chunk)
+    }
+
+    /// The chunk that lay where the next new one lies, or, where that is a difference itself, its base: a difference is
+    /// never to another difference. Noted as used, so that nobody collects it while the difference is made.
+    fn base_for(&self, meta: &Meta, plain: &[u8], trail: &Trail) -> Result<Option<Base>> {
+        let Some(before) = trail.predecessor(meta, plain.len() as u64)? else { return Ok(None) };
+        let base = self.base_of(meta, &before)?.unwrap_or(before);
+        if self.is_damaged(base.id) || base.base.is_some() {
+            return Ok(None);
+        }
+        self.note_use(&base);
+        match self.packs.read(&base, None) {
+            Ok(plain) => Ok(Some(Base { chunk: base, plain })),
+            Err(error) => {
+                // Nothing is lost by it here; whoever reads the file is told.
+                log::error!(
+                    "chunk {} can't be read to make a difference to it: {error}",
+                    base.hash
+                );
+                self.note_damage(base.id);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Of a chunk that is stored as a difference, the one that is needed to read it. It is in the chunk table as
+    /// long as the difference is, or in memory.
+    fn base_of(&self, meta: &Meta, chunk: &ChunkRef) -> Result<Option<ChunkRef>> {
+        if chunk.base.is_none() {
+            return Ok(None);
+        }
+        Ok(meta.read(|view| view.base_of(chunk))?)
+    }
+
+    /// Reads `len` bytes of a chunk from `skip` on onto the end of `into`, verified. The caller holds
+    /// [`Ingest::hold_places`].
+    pub(super) fn read_range(
+        &self,
+        meta: &Meta,
+        chunk: &ChunkRef,
+        (skip, len): (usize, usize),
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
+        let base = self.base_of(meta, chunk)?;
+        Ok(self.packs.read_range(chunk, base.as_ref(), skip, len, into)?)
+    }
+
+    /// Reads the chunk's record from the disk, and verifies it.
+    pub(super) fn verify(&self, meta: &Meta, chunk: &ChunkRef) -> Result<()> {
+        let base = self.base_of(meta, chunk)?;
+        Ok(self.packs.verify(chunk, base.as_ref())?)
+    }
+
+    /// Appends the chunk's record once more: see [`PackStore::copy`].
+    pub(super) fn copy(&self, meta: &Meta, chunk: &ChunkRef) -> Result<ChunkLocation> {
+        let base = self.base_of(meta, chunk)?;
+        Ok(self.packs.copy(chunk, base.as_ref())?)
+    }
+
+    /// Bytes of the payload that a whole record of the chunk would have.
+    pub(super) fn whole_len(&self, meta: &Meta, chunk: &ChunkRef) -> Result<u32> {
+        let base = self.base_of(meta, chunk)?;
+        let plain = self.packs.read(chunk, base.as_ref())?;
+        Ok(self.packs.stored_len(&ContentTree::of(&plain), &plain)?)
+    }
+
+    /// Appends a whole record of a chunk that is stored as a difference.
+    pub(super) fn copy_whole(&self, meta: &Meta, chunk: &ChunkRef) -> Result<ChunkLocation> {
+        let base = self.base_of(meta, chunk)?;
+        let plain = self.packs.read(chunk, base.as_ref())?;
+        Ok(self.packs.append(&ContentTree::of(&plain), &plain, None)?.at)
     }
 
     /// Remembers that a chunk could not be read back.
@@ -102,13 +184,13 @@ impl Ingest {
         chunk: ChunkRef,
         plain: &[u8],
     ) -> Result<ChunkRef> {
-        let at = self.packs.append(&ContentTree::of(plain), plain)?;
+        let at = self.packs.append(&ContentTree::of(plain), plain, None)?.at;
         self.healed_to.lock().insert(at.pack);
         self.packs.sync()?;
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
         self.damaged.lock().remove(&chunk.id);
         log::warn!("chunk {} was damaged; its contents were written again", chunk.hash);
-        Ok(ChunkRef { at, ..chunk })
+        Ok(ChunkRef { at, base: None, ..chunk })
     }
 
     /// Adds those of `chunks` to the chunk table that aren't in it, as part of `tx`. Tells which: once the
@@ -174,12 +256,15 @@ impl Ingest {
         *self.garbage.lock() = Garbage::Watching(HashSet::new());
     }
 
-    /// The chunk is shown by something that is not committed.
-    pub(super) fn note_use(&self, chunk: ChunkId) {
+    /// The chunk is shown by something that is not committed. So its base is needed as well.
+    pub(super) fn note_use(&self, chunk: &ChunkRef) {
         match &mut *self.garbage.lock() {
             Garbage::Unknown => {}
-            Garbage::Watching(used) => drop(used.insert(chunk)),
-            Garbage::Condemned(left) => drop(left.remove(&chunk)),
+            Garbage::Watching(used) => used.extend([chunk.id].into_iter().chain(chunk.base)),
+            Garbage::Condemned(left) => {
+                left.remove(&chunk.id);
+                chunk.base.map(|base| left.remove(&base));
+            }
         }
     }
 
@@ -188,17 +273,16 @@ impl Ingest {
         let mut garbage = self.garbage.lock();
         if let Garbage::Watching(used) = &*garbage {
             found.retain(|chunk| !used.contains(chunk));
-            *garbage = Garbage::Condemned(found);
+            *garbage = Garbage::Condemned(found.into_iter().collect());
         }
     }
 
-    /// Up to `limit` condemned chunks, which leave the list. To be called under [`Ingest::still_places`].
+    /// Up to `limit` condemned chunks, which leave the list: the youngest first, since a difference is younger than its base, and
+    /// must never be there without it. To be called under [`Ingest::still_places`].
     pub(super) fn take_condemned(&self, limit: usize) -> Vec<ChunkId> {
         match &mut *self.garbage.lock() {
             Garbage::Condemned(left) => {
-                let taken: Vec<ChunkId> = left.iter().take(limit).copied().collect();
-                left.retain(|chunk| !taken.contains(chunk));
-                taken
+                std::iter::from_fn(|| left.pop_last()).take(limit).collect()
             }
             Garbage::Unknown | Garbage::Watching(_) => Vec::new(),
         }
@@ -222,9 +306,9 @@ mod tests {
         let packs = PackStore::open(dir.path(), [7; 16], PackOptions::default()).unwrap();
         let tree = ContentTree::of(b"contents");
         let hash = tree.hash();
-        let at = packs.append(&tree, b"contents").unwrap();
+        let at = packs.append(&tree, b"contents", None).unwrap().at;
         let ingest = Ingest::new(packs);
-        let chunk = ChunkRef { id: ChunkId(2), hash, at };
+        let chunk = ChunkRef { id: ChunkId(2), hash, at, base: None };
         ingest.pending.lock().insert(hash, chunk);
         ingest.settled(&[(hash, ChunkId(1))]);
         assert_eq!(ingest.pending(), [chunk]);

@@ -136,7 +136,7 @@ impl Volume {
                     let why = format!("an extent of inode {ino} is longer than its chunk");
                     return Err(Error::Meta(crate::meta::Error::Damaged(why)));
                 }
-                let read = self.ingest.packs().read_range(chunk, *skip, part.len, into);
+                let read = self.ingest.read_range(&self.meta, chunk, (*skip, part.len), into);
                 read.inspect_err(|error| {
                     self.ingest.note_damage(chunk.id);
                     let file = self.describe(ino);
@@ -325,7 +325,7 @@ impl Volume {
         let before = state.overlay.memory_bytes();
         for piece in pieces {
             if let Source::Chunk { chunk, .. } = &piece.source {
-                self.ingest.note_use(chunk.id);
+                self.ingest.note_use(chunk);
             }
             let start = piece.start - from_offset + to_offset;
             state.overlay.lay(Piece { start, ..piece });

@@ -20,6 +20,7 @@ mod space;
 mod status;
 mod store;
 mod sync;
+mod trail;
 mod types;
 mod upkeep;
 mod volume;

@@ -1,6 +1,7 @@
 //! Open inodes and the handles to them.
 
 use super::overlay::Overlay;
+use super::trail::Trail;
 use super::types::{Handle, OpenMode};
 use super::{Error, Result};
 use crate::meta::{Inode, Saved};
@@ -29,6 +30,8 @@ pub(super) struct NodeState {
     pub(super) atime_changed: bool,
     /// Somebody seals a part of the overlay, or a worker is about to: see [`Sealing`].
     pub(super) sealing: bool,
+    /// What was there before, where the file was sealed last; taken by who seals it.
+    pub(super) trail: Option<Trail>,
     /// So many wait for writers to pause: see [`Node::hold_writers`].
     writers_held: u32,
     /// Set when the whole content was thrown away to be written anew, at the time given: until it is
@@ -129,6 +132,7 @@ impl Node {
                 dirty_attr: false,
                 atime_changed: false,
                 sealing: false,
+                trail: None,
                 writers_held: 0,
                 rewriting_since: None,
                 author: inode.attr.uid,

@@ -53,7 +53,8 @@ fn lost_chunks(meta: &Meta, packs: &PackStore, durable: ChunkId) -> Result<Vec<C
         let Some(last) = batch.last() else { return Ok(lost) };
         after = last.id;
         for chunk in batch {
-            match packs.verify(&chunk) {
+            let base = meta.read(|view| view.base_of(&chunk))?;
+            match packs.verify(&chunk, base.as_ref()) {
                 Ok(()) => {}
                 Err(error) if is_loss(&error) => {
                     log::warn!("chunk {} did not reach the disk: {error}", chunk.hash);

@@ -4,6 +4,7 @@
 use super::node::{Node, NodeState, Sealing};
 use super::overlay::{Piece, Shown, Source, same_shown};
 use super::recut::{Range, Shape, neighbours};
+use super::trail::Trail;
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::chunks::Cutter;
@@ -89,8 +90,10 @@ impl Volume {
     fn seal_run(&self, node: &Node, run: &[Piece], last: bool) -> Result<()> {
         let cuts =
             || Cuts { cutter: &self.cutter, cursor: RunCursor::new(run, self.chunk_max()), last };
+        let mut follower = Follower::of(node);
+        let mut seal = |cut| self.seal_cut(node, &mut follower, cut);
         if run_bytes(run) < CUT_AHEAD_BYTES_MIN {
-            return cuts().try_for_each(|cut| self.seal_cut(node, cut));
+            return cuts().try_for_each(seal);
         }
         std::thread::scope(|scope| {
             let (sender, ahead) = std::sync::mpsc::sync_channel(CUTS_AHEAD_MAX);
@@ -99,17 +102,18 @@ impl Volume {
                 let _ = cuts().try_for_each(|cut| sender.send(cut));
             };
             match std::thread::Builder::new().name("cut".into()).spawn_scoped(scope, cut_ahead) {
-                Ok(_) => ahead.into_iter().try_for_each(|cut| self.seal_cut(node, cut)),
+                Ok(_) => ahead.into_iter().try_for_each(&mut seal),
                 // No thread to be had: one after the other, then.
-                Err(_) => cuts().try_for_each(|cut| self.seal_cut(node, cut)),
+                Err(_) => cuts().try_for_each(&mut seal),
             }
         })
     }
 
     /// Stores what lies between two cuts and puts the chunk in its place.
-    fn seal_cut(&self, node: &Node, cut: Cut<'_>) -> Result<()> {
+    fn seal_cut(&self, node: &Node, follower: &mut Follower<'_>, cut: Cut<'_>) -> Result<()> {
         let _places = self.ingest.hold_places();
-        let mut chunk = self.ingest.store(&self.meta, &cut.bytes)?;
+        follower.trail.go_to(cut.start, follower.has_content);
+        let mut chunk = self.ingest.store(&self.meta, &cut.bytes, &mut follower.trail)?;
         if self.ingest.is_damaged(chunk.id) {
             chunk = self.ingest.heal(&self.meta, self.now(), chunk, &cut.bytes)?;
         }
@@ -199,6 +203,28 @@ impl Volume {
 
     fn chunk_max(&self) -> usize {
         self.chunk_params.max() as usize
+    }
+}
+
+/// The trail of a node, while somebody seals it.
+struct Follower<'a> {
+    node: &'a Node,
+    trail: Trail,
+    has_content: bool,
+}
+
+impl<'a> Follower<'a> {
+    fn of(node: &'a Node) -> Follower<'a> {
+        let mut state = node.lock();
+        let trail = state.trail.take().unwrap_or_else(|| Trail::of(node.ino));
+        let has_content = state.inode.attr.allocated > 0;
+        Follower { node, trail, has_content }
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        self.node.lock().trail = Some(self.trail.clone());
     }
 }
 

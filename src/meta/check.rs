@@ -135,7 +135,8 @@ fn chunk_row(row: &Row<'_>) -> rusqlite::Result<ChunkRow> {
         })
     };
     let hash = hash.map(ChunkHash);
-    let chunk = hash.zip(location()).map(|(hash, at)| ChunkRef { id: ChunkId(id), hash, at });
+    let base = row.get::<_, Option<i64>>(7)?.map(|base| ChunkId(base as u64));
+    let chunk = hash.zip(location()).map(|(hash, at)| ChunkRef { id: ChunkId(id), hash, at, base });
     let prefix = number(6)?;
     Ok(ChunkRow { chunk, id, is_indexed: hash.is_some_and(|hash| hash.prefix() == prefix) })
 }
@@ -208,8 +209,7 @@ impl View<'_> {
         &self,
         each: Each<'_, ChunkRow, E>,
     ) -> std::result::Result<(), E> {
-        let sql =
-            "SELECT id, hash, pack, offset, stored_len, plain_len, prefix FROM chunk ORDER BY id";
+        let sql = "SELECT id, hash, pack, offset, stored_len, plain_len, prefix, base FROM chunk ORDER BY id";
         self.stream(sql, chunk_row, each)
     }
 

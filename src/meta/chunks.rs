@@ -7,11 +7,11 @@ use rusqlite::{OptionalExtension, Row};
 /// The columns that [`chunk_from_row`] reads.
 macro_rules! chunk_columns {
     () => {
-        "id, hash, pack, offset, stored_len, plain_len"
+        "id, hash, pack, offset, stored_len, plain_len, base"
     };
 }
 
-/// Reads the columns `id, hash, pack, offset, stored_len, plain_len` from column `first` on.
+/// Reads the columns `id, hash, pack, offset, stored_len, plain_len, base` from column `first` on.
 pub(super) fn chunk_from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<ChunkRef> {
     Ok(ChunkRef {
         id: ChunkId(row.get(first)?),
@@ -22,6 +22,7 @@ pub(super) fn chunk_from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Ch
             stored_len: row.get(first + 4)?,
             plain_len: row.get(first + 5)?,
         },
+        base: row.get::<_, Option<u64>>(first + 6)?.map(ChunkId),
     })
 }
 
@@ -41,6 +42,11 @@ impl View<'_> {
         let sql = concat!("SELECT ", chunk_columns!(), " FROM chunk WHERE id = ?");
         let mut statement = self.db.prepare_cached(sql)?;
         Ok(statement.query_row([id.0], |row| chunk_from_row(row, 0)).optional()?)
+    }
+
+    /// Of a chunk that is stored as a difference, the one that it is a difference to.
+    pub fn base_of(&self, chunk: &ChunkRef) -> Result<Option<ChunkRef>> {
+        chunk.base.map_or(Ok(None), |base| self.chunk(base))
     }
 
     /// Up to `limit` chunks with numbers above `after`, in order.
@@ -70,8 +76,8 @@ impl Tx<'_> {
     pub fn insert_chunk(&self, chunk: &ChunkRef) -> Result<()> {
         self.db
             .prepare_cached(
-                "INSERT INTO chunk (id, hash, pack, offset, stored_len, plain_len, prefix) \
-                 VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO chunk (id, hash, pack, offset, stored_len, plain_len, prefix, base) \
+                 VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
             )?
             .execute((
                 chunk.id.0,
@@ -81,6 +87,7 @@ impl Tx<'_> {
                 chunk.at.stored_len,
                 chunk.at.plain_len,
                 chunk.hash.prefix(),
+                chunk.base.map(|base| base.0),
             ))?;
         Ok(())
     }

@@ -55,7 +55,8 @@ impl View<'_> {
     ) -> Result<Vec<(Extent, ChunkRef)>> {
         let sql = overlapping!(
             "extent.start, extent.len, extent.chunk, extent.skip, \
-             chunk.id, chunk.hash, chunk.pack, chunk.offset, chunk.stored_len, chunk.plain_len",
+             chunk.id, chunk.hash, chunk.pack, chunk.offset, chunk.stored_len, chunk.plain_len, \
+             chunk.base",
             "LEFT JOIN chunk ON chunk.id = extent.chunk"
         );
         let mut statement = self.db.prepare_cached(sql)?;

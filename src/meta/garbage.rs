@@ -18,6 +18,30 @@ impl View<'_> {
         }
         Ok(())
     }
+
+    /// Every chunk that is stored as a difference, and the chunk to which it is one, in no order.
+    pub fn each_difference(&self, each: &mut dyn FnMut(ChunkId, ChunkId)) -> Result<()> {
+        let sql = "SELECT id, base FROM chunk INDEXED BY chunk_by_base WHERE base IS NOT NULL";
+        let mut statement = self.db.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            each(ChunkId(row.get(0)?), ChunkId(row.get(1)?));
+        }
+        Ok(())
+    }
+
+    /// Chunks that are stored as differences, and the ones to which they must not be: those that aren't there, are not older, or
+    /// are differences themselves.
+    pub fn bad_bases(&self) -> Result<Vec<(ChunkId, ChunkId)>> {
+        let sql = "SELECT d.id, d.base FROM chunk AS d INDEXED BY chunk_by_base \
+                   LEFT JOIN chunk AS b ON b.id = d.base WHERE d.base IS NOT NULL \
+                   AND (b.id IS NULL OR b.id >= d.id OR b.base IS NOT NULL)";
+        let mut statement = self.db.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((ChunkId(row.get(0)?), ChunkId(row.get::<_, i64>(1)? as u64)))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
 }
 
 impl Tx<'_> {
@@ -34,5 +58,11 @@ impl Tx<'_> {
         )?;
         let places = (id.0, from.pack.0, from.offset, to.pack.0, to.offset, to.stored_len);
         Ok(statement.execute(places)? == 1)
+    }
+
+    /// Notes that a chunk is stored whole now, at the place that [`Tx::relocate_chunk`] gave it.
+    pub fn make_chunk_whole(&self, id: ChunkId) -> Result<()> {
+        self.db.prepare_cached("UPDATE chunk SET base = NULL WHERE id = ?")?.execute([id.0])?;
+        Ok(())
     }
 }

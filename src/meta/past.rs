@@ -456,7 +456,7 @@ impl View<'_> {
     ) -> Result<Vec<(Extent, ChunkRef)>> {
         let mut statement = self.db.prepare_cached(
             "SELECT e.start, e.len, e.chunk, e.skip, \
-             c.id, c.hash, c.pack, c.offset, c.stored_len, c.plain_len FROM (\
+             c.id, c.hash, c.pack, c.offset, c.stored_len, c.plain_len, c.base FROM (\
              SELECT start, len, chunk, skip FROM extent \
              WHERE ino = ?1 AND start > ?2 AND start < ?4 AND start + len > ?3 AND since <= ?5 \
              UNION ALL SELECT start, len, chunk, skip FROM extent_past \

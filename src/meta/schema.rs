@@ -4,9 +4,9 @@ use super::{Error, Result};
 use rusqlite::Connection;
 
 /// The format that this program writes, in SQLite's `user_version`.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
-/// Format 3. Times are nanoseconds since 1970; modes carry type and permission bits.
+/// Format 4. Times are nanoseconds since 1970; modes carry type and permission bits.
 const TABLES: &str = "
 -- One row: what must not be handed out twice, and how the last run ended.
 CREATE TABLE counter(
@@ -85,7 +85,8 @@ CREATE TABLE extent_past(
 CREATE TABLE chunk(
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
     stored_len INTEGER NOT NULL, plain_len INTEGER NOT NULL,
-    prefix INTEGER NOT NULL           -- first 8 bytes of the hash: a third of an index on all 32
+    prefix INTEGER NOT NULL,          -- first 8 bytes of the hash: a third of an index on all 32
+    base INTEGER                      -- the chunk to which the record is a difference
 );
 CREATE INDEX chunk_by_prefix ON chunk(prefix);
 
@@ -111,11 +112,15 @@ CREATE TABLE pin(
 );
 ";
 
+/// What came with format 4, beside the column. Few chunks are differences.
+const BASE_INDEX: &str = "CREATE INDEX chunk_by_base ON chunk(base) WHERE base IS NOT NULL";
+
 /// Creates the tables in an empty database.
 pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute_batch(TABLES)?;
     db.execute_batch(PIN)?;
+    db.execute_batch(BASE_INDEX)?;
     db.execute("INSERT INTO counter VALUES (1, 0, 1, 0, 0, 1, ?)", [&slot_key[..]])?;
     db.pragma_update(None, "user_version", FORMAT)?;
     db.execute_batch("COMMIT")?;
@@ -149,14 +154,25 @@ fn migrate_from_2(db: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Format 3 stored every chunk whole.
+fn migrate_from_3(db: &Connection) -> Result<()> {
+    db.execute_batch("BEGIN IMMEDIATE; ALTER TABLE chunk ADD COLUMN base INTEGER")?;
+    db.execute_batch(BASE_INDEX)?;
+    db.pragma_update(None, "user_version", 4)?;
+    db.execute_batch("COMMIT")?;
+    Ok(())
+}
+
 /// Brings a database of an older format up to date, and refuses one that this program doesn't understand.
 pub(super) fn verify(db: &Connection) -> Result<()> {
     let found: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match u32::try_from(found) {
         Ok(FORMAT) => Ok(()),
         Ok(0) => Err(Error::Damaged("it holds no tables".into())),
-        Ok(1) => migrate_from_1(db).and_then(|()| migrate_from_2(db)),
-        Ok(2) => migrate_from_2(db),
+        Ok(old @ 1..FORMAT) => {
+            let steps = [migrate_from_1, migrate_from_2, migrate_from_3];
+            steps[old as usize - 1..].iter().try_for_each(|step| step(db))
+        }
         Ok(newer) => Err(Error::Newer { found: newer, known: FORMAT }),
         Err(_) => Err(Error::Damaged(format!("there is no format {found}"))),
     }
@@ -166,7 +182,7 @@ pub(super) fn verify(db: &Connection) -> Result<()> {
 mod tests {
     use super::*;
     use crate::meta::Meta;
-    use crate::model::{Ino, Timestamp};
+    use crate::model::{ChunkId, ChunkRef, Ino, Timestamp};
 
     #[test]
     fn format_1_is_brought_up_to_date() {
@@ -182,6 +198,7 @@ mod tests {
         let row = "(5, 10, 10, 33188, 1, 1000, 1000, 0, 3, 3, 1, 2, 3, 4, 1)";
         old.execute_batch(&format!("INSERT INTO inode VALUES {row}")).unwrap();
         old.execute_batch("DROP TABLE pin").unwrap();
+        forget_differences(&old);
         old.pragma_update(None, "user_version", 1).unwrap();
         old.close().unwrap();
 
@@ -202,6 +219,7 @@ mod tests {
         Meta::create(&path, &[7; 16]).unwrap();
         let old = Connection::open(&path).unwrap();
         old.execute_batch("DROP TABLE pin").unwrap();
+        forget_differences(&old);
         old.pragma_update(None, "user_version", 2).unwrap();
         old.close().unwrap();
 
@@ -210,5 +228,33 @@ mod tests {
         drop(meta);
         let pins = Meta::open(&path).unwrap().read(|view| view.pins()).unwrap();
         assert_eq!((pins.len(), &pins[0].name[..]), (1, &b"kept"[..]));
+    }
+
+    fn forget_differences(db: &Connection) {
+        db.execute_batch("DROP INDEX chunk_by_base; ALTER TABLE chunk DROP COLUMN base").unwrap();
+    }
+
+    #[test]
+    fn format_3_is_brought_up_to_date() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("meta.db");
+        Meta::create(&path, &[7; 16]).unwrap();
+        let old = Connection::open(&path).unwrap();
+        forget_differences(&old);
+        let row = "(5, zeroblob(32), 1, 64, 9, 9, 0)";
+        old.execute_batch(&format!("INSERT INTO chunk VALUES {row}")).unwrap();
+        old.pragma_update(None, "user_version", 3).unwrap();
+        old.close().unwrap();
+
+        let meta = Meta::open(&path).unwrap();
+        let chunk = meta.read(|view| view.chunk(ChunkId(5))).unwrap().unwrap();
+        assert_eq!(chunk.base, None);
+        let next = ChunkRef { id: ChunkId(6), base: Some(ChunkId(5)), ..chunk };
+        meta.write(Timestamp(20), |tx| tx.insert_chunk(&next)).unwrap();
+        let mut found = Vec::new();
+        let read =
+            |view: &crate::meta::View<'_>| view.each_difference(&mut |d, b| found.push((d, b)));
+        meta.read(read).unwrap();
+        assert_eq!(found, [(ChunkId(6), ChunkId(5))]);
     }
 }

@@ -85,4 +85,7 @@ pub struct ChunkRef {
     pub hash: ChunkHash,
     /// Where it lies.
     pub at: ChunkLocation,
+    /// The chunk to which its record is a difference: always an older one, and one that is stored whole. `None`: it is
+    /// stored whole itself.
+    pub base: Option<ChunkId>,
 }

@@ -57,6 +57,8 @@ pub enum Problem {
     ChunkPlace { chunk: u64, why: String },
     /// The chunk can't be read back as what it should be.
     ChunkDamaged { chunk: u64, why: String },
+    /// A chunk is a difference to one that it can't be read with.
+    ChunkBase { chunk: u64, why: String },
     /// A pack is not whole, or can't be read.
     Pack { pack: u32, why: String },
     /// A counter is behind what is in use.
@@ -84,7 +86,7 @@ impl Problem {
             }
             P::Allocated { .. } => "it is counted anew from the extents",
             P::ChunkUnindexed { .. } => "it is indexed anew",
-            P::ChunkPlace { .. } | P::ChunkDamaged { .. } => {
+            P::ChunkPlace { .. } | P::ChunkDamaged { .. } | P::ChunkBase { .. } => {
                 "it is pointed at another intact record, if the packs hold one"
             }
             P::Counter { .. } => "the counter is moved ahead",
@@ -146,7 +148,9 @@ impl fmt::Display for Problem {
             }
             P::ChunkRow { chunk } => write!(f, "the row of chunk {chunk} makes no sense"),
             P::ChunkUnindexed { chunk } => write!(f, "chunk {chunk} is not found by its hash"),
-            P::ChunkPlace { why, .. } | P::ChunkDamaged { why, .. } => f.write_str(why),
+            P::ChunkPlace { why, .. } | P::ChunkDamaged { why, .. } | P::ChunkBase { why, .. } => {
+                f.write_str(why)
+            }
             P::Pack { pack, why } => write!(f, "pack {}: {why}", PackId(*pack)),
             P::Counter { counter, is, should } => {
                 write!(f, "the {counter} counter is at {is}, behind {should}")

@@ -216,7 +216,7 @@ impl Check<'_> {
         if self.bad_chunks.contains_key(&chunk.id) {
             return;
         }
-        if let Err(error) = self.volume.ingest.packs().verify(chunk) {
+        if let Err(error) = self.volume.ingest.verify(&self.volume.meta, chunk) {
             let (id, why) = (chunk.id.0, error.to_string());
             self.bad_chunk(chunk.id, Problem::ChunkDamaged { chunk: id, why });
         }

@@ -4,7 +4,7 @@ use super::{Check, Problem};
 use crate::chunks::{PackInfo, Record, record_len};
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
-use crate::model::{ChunkHash, ChunkRef, PackId};
+use crate::model::{ChunkHash, ChunkId, ChunkRef, PackId};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 /// Packs whose records are in memory at a time. Chunks are numbered nearly in the order of the packs.
@@ -41,11 +41,35 @@ impl Check<'_> {
             self.place(&mut shelf, &row);
             Ok::<_, Error>(())
         })?;
+        self.bases(view)?;
         for pack in packs {
             self.progress.go_on()?;
             self.leaks(view, &mut shelf, &pack)?;
         }
         Ok(())
+    }
+
+    /// Differences: what they are differences to must be there, older, stored whole, and in its place.
+    fn bases(&mut self, view: &View<'_>) -> Result<()> {
+        for (chunk, base) in view.bad_bases()? {
+            self.bad_base(chunk, base, "which is missing, younger, or a difference itself");
+        }
+        let mut unreadable = Vec::new();
+        view.each_difference(&mut |chunk, base| {
+            if self.bad_chunks.contains_key(&base) {
+                unreadable.push((chunk, base));
+            }
+        })?;
+        for (chunk, base) in unreadable {
+            self.bad_base(chunk, base, "which can't be read");
+        }
+        Ok(())
+    }
+
+    fn bad_base(&mut self, chunk: ChunkId, base: ChunkId, what: &str) {
+        let why =
+            format!("chunk {} is stored as a difference to chunk {}, {what}", chunk.0, base.0);
+        self.bad_chunk(chunk, Problem::ChunkBase { chunk: chunk.0, why });
     }
 
     fn place(&mut self, shelf: &mut Shelf, row: &ChunkRow) {
@@ -73,9 +97,10 @@ impl Check<'_> {
     ) -> std::result::Result<bool, &'static str> {
         let pack = chunk.at.pack;
         let records = self.records(shelf, pack)?;
+        let is_difference = chunk.base.is_some();
+        let expected = Record { hash: chunk.hash, at: chunk.at, is_difference };
         let found = records.binary_search_by_key(&chunk.at.offset, |record| record.at.offset);
-        let fits =
-            found.is_ok_and(|at| records[at].at == chunk.at && records[at].hash == chunk.hash);
+        let fits = found.is_ok_and(|at| records[at] == expected);
         if fits {
             shelf.tallies.entry(pack).or_default().named += 1;
         }

@@ -179,8 +179,9 @@ impl Volume {
     fn repair_chunks(&self, report: &CheckReport) -> Result<bool> {
         let mut wanted: HashMap<ChunkHash, Vec<ChunkRef>> = HashMap::new();
         for finding in &report.findings {
-            let (Problem::ChunkPlace { chunk, .. } | Problem::ChunkDamaged { chunk, .. }) =
-                finding.problem
+            let (Problem::ChunkPlace { chunk, .. }
+            | Problem::ChunkDamaged { chunk, .. }
+            | Problem::ChunkBase { chunk, .. }) = finding.problem
             else {
                 continue;
             };
@@ -214,10 +215,10 @@ impl Volume {
         for &pack in &report.leaking {
             let mut chunks = Vec::new();
             for record in self.ingest.packs().records(pack)? {
-                let intact = ChunkRef { id: ChunkId(0), hash: record.hash, at: record.at };
+                let Some(intact) = whole(&record) else { continue };
                 let is_known = self.meta.read(|view| view.chunk_by_hash(&record.hash))?.is_some()
                     || pending.contains(&record.hash);
-                if !is_known && self.ingest.packs().verify(&intact).is_ok() {
+                if !is_known && self.ingest.packs().verify(&intact, None).is_ok() {
                     chunks.push(ChunkRef { id: self.meta.next_chunk(), ..intact });
                 }
             }
@@ -231,8 +232,8 @@ impl Volume {
 
     /// Whether the record is intact, and the rows now name it.
     fn repoint(&self, rows: &[ChunkRef], record: &Record) -> Result<bool> {
-        let intact = ChunkRef { id: ChunkId(0), hash: record.hash, at: record.at };
-        if self.ingest.packs().verify(&intact).is_err() {
+        let Some(intact) = whole(record) else { return Ok(false) };
+        if self.ingest.packs().verify(&intact, None).is_err() {
             return Ok(false);
         }
         // No durable row may name what is not durable.
@@ -248,4 +249,10 @@ impl Volume {
         })?;
         Ok(true)
     }
+}
+
+/// A record that can be read by itself. Of a difference the record doesn't tell where its base lies.
+fn whole(record: &Record) -> Option<ChunkRef> {
+    let chunk = ChunkRef { id: ChunkId(0), hash: record.hash, at: record.at, base: None };
+    (!record.is_difference).then_some(chunk)
 }

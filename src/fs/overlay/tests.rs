@@ -82,7 +82,7 @@ impl World {
         self.chunks.push(bytes);
         let id = ChunkId(self.chunks.len() as u64 - 1);
         let at = ChunkLocation { pack: PackId(0), offset: 0, stored_len: plain_len, plain_len };
-        ChunkRef { id, hash: ChunkHash([0; 32]), at }
+        ChunkRef { id, hash: ChunkHash([0; 32]), at, base: None }
     }
 
     fn new_chunk(&mut self, len: usize) -> ChunkRef {

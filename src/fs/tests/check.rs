@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::chunks::ContentTree;
+use crate::fs::trail::Trail;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 impl Drive {
@@ -129,7 +130,9 @@ fn what_is_in_flight_is_no_finding() {
 fn what_a_power_cut_tore_between_two_records_is_no_finding() {
     let drive = used();
     // A record that was never named, and never synced.
-    let torn = drive.volume.ingest.store(&drive.volume.meta, &noise(9, 70_000)).unwrap();
+    let mut trail = Trail::of(Ino(1));
+    let torn =
+        drive.volume.ingest.store(&drive.volume.meta, &noise(9, 70_000), &mut trail).unwrap();
     drive.save(Ino::ROOT, "after", &noise(10, 70_000));
     drive.pack_of(&torn).write_all_at(&[0; 8192], torn.at.offset).unwrap();
     let drive = drive.crash();
@@ -287,8 +290,8 @@ fn damage_of_the_past_is_named_too() {
 fn a_damaged_chunk_is_taken_from_an_intact_copy() {
     let drive = used();
     let chunk = drive.chunk("one");
-    let plain = drive.volume.ingest.packs().read(&chunk).unwrap();
-    drive.volume.ingest.packs().append(&ContentTree::of(&plain), &plain).unwrap();
+    let plain = drive.volume.ingest.packs().read(&chunk, None).unwrap();
+    drive.volume.ingest.packs().append(&ContentTree::of(&plain), &plain, None).unwrap();
     drive.damage(&chunk);
     let report = drive.check(true, true);
     assert!(report.is_clean(), "{report:?}");
@@ -309,6 +312,27 @@ fn rows_that_point_elsewhere_are_led_back() {
     let sql = format!("UPDATE chunk SET prefix = prefix + 1 WHERE id = {}", chunk.id.0);
     drive.volume.meta.execute(&sql);
     drive.is_repaired(&["ChunkUnindexed"]);
+}
+
+#[test]
+fn a_difference_to_nothing_is_told() {
+    let drive = used();
+    let mut edited = noise(5, 60_000);
+    edited[100..200].fill(7);
+    drive.clock.advance(Duration::from_secs(60));
+    drive.save(Ino::ROOT, "one", &edited);
+    let (chunk, base) = (drive.chunk("one"), drive.chunk("one").base.unwrap());
+    for wrong in [base.0 + 1_000_000, chunk.id.0, 0] {
+        let sql = format!("UPDATE chunk SET base = {wrong} WHERE id = {}", chunk.id.0);
+        drive.breaks(&sql, &["ChunkBase"], "/one");
+    }
+    // Its record says what it is.
+    let sql = format!("UPDATE chunk SET base = NULL WHERE id = {}", chunk.id.0);
+    drive.breaks(&sql, &["ChunkPlace"], "/one");
+    let sql = format!("UPDATE chunk SET base = {} WHERE id = {}", base.0, chunk.id.0);
+    drive.volume.meta.execute(&sql);
+    assert!(drive.check(true, false).is_clean());
+    assert_eq!(drive.load(Ino::ROOT, "one"), edited);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod basics;
 mod check;
+mod differences;
 mod history;
 mod history_access;
 mod history_moved;

@@ -2,13 +2,14 @@
 //!
 //! It never races a writer. A chunk that is in the table can come into use again in two ways only: somebody writes
 //! contents that the store has (`Ingest::store` finds it), or copies a range that shows it. Both are noted
-//! (`Ingest::note_use`), and between finding the chunk and showing it in an overlay both hold `Ingest::places`. So:
+//! (`Ingest::note_use`), together with the chunk that it is stored as a difference to, and between finding the chunk and showing it in an overlay both hold `Ingest::places`. So:
 //!
 //! 1. *Watch*: from now on uses are noted. Chunks that overlays show at this moment count as used.
-//! 2. *Mark*: in one snapshot, every chunk that existed at step 1 and that no row names. Less the used ones, they are
+//! 2. *Mark*: in one snapshot, every chunk that existed at step 1 and that no row names, nor a chunk that is named and is
+//!    stored as a difference to it. Less the used ones, they are
 //!    condemned. From now on a use takes a chunk off the list.
 //! 3. *Grace*: nothing happens to them for a while.
-//! 4. *Sweep*: what is still on the list leaves the table, a few at a time, while nobody is between finding and showing.
+//! 4. *Sweep*: what is still on the list leaves the table, a few at a time, differences before their bases, while nobody is between finding and showing.
 //!
 //! A crash forgets the list; the next run begins again. Records of chunks that left the table are garbage in their packs:
 //! see `compact`.
@@ -45,12 +46,18 @@ impl Volume {
     fn condemn(&self, stop: &dyn Fn() -> bool) -> Result<()> {
         self.ingest.watch_uses();
         let limit = self.meta.last_chunk();
-        for chunk in self.chunks_in_overlays() {
-            self.ingest.note_use(chunk.id);
+        // Those that no overlay shows any more may come into use again as well, and need their bases.
+        for chunk in self.chunks_in_memory() {
+            self.ingest.note_use(&chunk);
         }
         let found = self.meta.snapshot(|view| -> Result<HashSet<ChunkId>> {
             let mut named = IdSet::up_to(limit);
             view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+            view.each_difference(&mut |chunk, base| {
+                if named.contains(chunk) {
+                    named.insert(base);
+                }
+            })?;
             let mut found = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let id = ChunkId(row.id);
@@ -92,6 +99,7 @@ fn is_over(since: Timestamp, now: Timestamp, grace: Duration) -> bool {
 }
 
 /// A set of chunk numbers: a bit for each, since most of them are in it.
+#[derive(Clone)]
 pub(super) struct IdSet {
     bits: Vec<u64>,
 }

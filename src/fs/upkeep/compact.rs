@@ -17,6 +17,15 @@ const NEEDED_PERCENT_MIN: u64 = 75;
 /// Records that move in one transaction: readers wait for it.
 const CHUNKS_PER_COMMIT: usize = 256;
 
+/// How a chunk's record is stored once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copying {
+    /// As it is.
+    AsIs,
+    /// Not as a difference.
+    Whole,
+}
+
 /// What giving room back came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Freed {
@@ -103,23 +112,29 @@ impl Volume {
                 if stop() {
                     return Ok(moved);
                 }
-                moved += self.move_chunks(batch)?;
+                moved += self.move_chunks(batch, Copying::AsIs)?;
             }
         }
         Ok(moved)
     }
 
-    fn move_chunks(&self, chunks: &[ChunkRef]) -> Result<u64> {
+    /// Stores these chunks once more, and leads the chunk table there; answers how many moved. Not those that something
+    /// in memory shows.
+    pub(super) fn move_chunks(&self, chunks: &[ChunkRef], how: Copying) -> Result<u64> {
         let mut copies: Vec<(ChunkRef, ChunkLocation)> = Vec::with_capacity(chunks.len());
         for chunk in chunks {
-            match self.ingest.packs().copy(chunk) {
+            let copied = match how {
+                Copying::AsIs => self.ingest.copy(&self.meta, chunk),
+                Copying::Whole => self.ingest.copy_whole(&self.meta, chunk),
+            };
+            match copied {
                 Ok(at) => copies.push((*chunk, at)),
                 // It stays where it is, for `check` to find and a backup to heal.
-                Err(error @ chunks::Error::Damaged { .. }) => {
+                Err(Error::Chunks(error @ chunks::Error::Damaged { .. })) => {
                     self.ingest.note_damage(chunk.id);
                     log::error!("chunk {} can't be moved: {error}", chunk.hash);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         failpoint::hit("compact-before-sync");
@@ -132,7 +147,11 @@ impl Volume {
         let moved = self.freeing_write(|tx| {
             let mut moved = 0;
             for (chunk, to) in &copies {
-                moved += u64::from(tx.relocate_chunk(chunk.id, &chunk.at, to)?);
+                let is_moved = tx.relocate_chunk(chunk.id, &chunk.at, to)?;
+                if is_moved && how == Copying::Whole {
+                    tx.make_chunk_whole(chunk.id)?;
+                }
+                moved += u64::from(is_moved);
             }
             Ok(moved)
         })?;
@@ -190,7 +209,7 @@ impl Volume {
     }
 
     /// What may be needed and is in no committed row: it, and what overlays show.
-    fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
+    pub(super) fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
         self.ingest.pending().into_iter().chain(self.chunks_in_overlays())
     }
 }

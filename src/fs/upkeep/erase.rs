@@ -10,7 +10,7 @@ use super::why::find_name;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
-use crate::model::{Ino, Moment, PackId};
+use crate::model::{ChunkId, Ino, Moment, PackId};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -40,9 +40,11 @@ impl Volume {
         let horizon = self.meta.last_moment();
         self.sync_all()?;
         let (tree, owned) = self.meta.snapshot(|view| what_to_erase(view, path))?;
-        let packs = self.packs_of(&owned)?;
+        let going = self.chunks_that_go(&owned)?;
         self.erase_rows(&tree, &owned, horizon)?;
-        let (bytes_freed, packs_left) = self.erase_chunks(&packs, stop)?;
+        // What stays must not be a difference to what goes.
+        self.store_whole(&going.differences, stop)?;
+        let (bytes_freed, packs_left) = self.erase_chunks(&going.packs, stop)?;
         let erased = owned.ended.len() as u64;
         self.freeing_write(|tx| Ok(tx.note_erasure(erased, bytes_freed)?))?;
         self.sync_commits()?;
@@ -53,6 +55,15 @@ impl Volume {
     }
 }
 
+/// The chunks that go.
+#[derive(Default)]
+struct Going {
+    /// The packs that hold them.
+    packs: HashSet<PackId>,
+    /// Chunks that stay, and are stored as differences to them.
+    differences: Vec<ChunkId>,
+}
+
 fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
     let name = find_name(view, path)?.ok_or(Error::NotFound)?;
     let tree = Tree::below(view, name)?;
@@ -61,18 +72,23 @@ fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
 }
 
 impl Volume {
-    /// The packs with chunks that nothing but the history that goes names.
-    fn packs_of(&self, owned: &Owned) -> Result<HashSet<PackId>> {
+    /// What nothing but the history that goes shows.
+    fn chunks_that_go(&self, owned: &Owned) -> Result<Going> {
         let last = self.meta.last_chunk();
         self.meta.snapshot(|view| {
-            let needs = Needs::of(view, owned, last)?;
-            let mut packs = HashSet::new();
+            let shown = Needs::of(view, owned, last)?;
+            let needed = shown.clone().with_bases(view)?;
+            let goes = |chunk| shown.goes_with_history(chunk) || needed.goes_with_history(chunk);
+            let mut going = Going::default();
+            view.each_difference(&mut |chunk, base| {
+                let is_left = shown.goes_with_history(base) && shown.stays(chunk);
+                going.differences.extend(is_left.then_some(chunk));
+            })?;
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
-                packs
-                    .extend(row.chunk.filter(|c| needs.goes_with_history(c.id)).map(|c| c.at.pack));
+                going.packs.extend(row.chunk.filter(|chunk| goes(chunk.id)).map(|c| c.at.pack));
                 Ok(())
             })?;
-            Ok(packs)
+            Ok(going)
         })
     }
 

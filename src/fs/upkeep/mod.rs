@@ -1,13 +1,14 @@
 //! Upkeep: the past is thinned out as the contract says, and the room that nothing needs is given back.
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
-//! are emptied and removed · `why.rs` what retention says about one name · `space.rs` what
+//! are emptied and removed · `rebase.rs` differences that are stored whole · `why.rs` what retention says about one name · `space.rs` what
 //! would come free without one · `erase.rs` its end, at once. All of it is done while the drive is in use, in small
 //! steps; each can be the last one.
 
 mod collect;
 mod compact;
 mod erase;
+mod rebase;
 mod retention;
 mod space;
 mod why;
@@ -79,12 +80,13 @@ impl Volume {
         let mut policy = self.options.retention.clone();
         policy.floor = floor.unwrap_or(policy.floor);
         let rows_dropped = self.thin_out(&policy, stop)?;
+        let rebased = self.rebase_last_ones(stop)?;
         let chunks_removed = self.collect(grace, stop)?;
         let freed = self.compact(stop)?;
         Ok(UpkeepReport {
             rows_dropped,
             chunks_removed,
-            chunks_moved: freed.chunks_moved,
+            chunks_moved: rebased + freed.chunks_moved,
             packs_removed: freed.packs,
             bytes_freed: freed.bytes,
         })

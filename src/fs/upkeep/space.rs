@@ -1,13 +1,14 @@
 //! What would come free: exactly, by looking at everything that names a chunk.
 
 use super::collect::IdSet;
+use super::rebase::last_differences;
 use super::retention::Name;
 use super::why::find_name;
 use crate::chunks::record_len;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
-use crate::model::{ChunkId, FileKind, Ino, Moment};
+use crate::model::{ChunkId, ChunkRef, FileKind, Ino, Moment};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -31,11 +32,12 @@ impl Volume {
     /// holds.
     pub fn space_of(&self, path: &[u8]) -> Result<SpaceReport> {
         let last = self.meta.last_chunk();
-        self.meta.snapshot(|view| {
+        let (mut report, rebased) = self.meta.snapshot(|view| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
             let tree = Tree::below(view, name)?;
             let owned = tree.owned(view)?;
-            let needs = Needs::of(view, &owned, last)?;
+            let shown = Needs::of(view, &owned, last)?;
+            let needs = shown.clone().with_bases(view)?;
             let mut report =
                 SpaceReport { logical_bytes: owned.logical_bytes, ..Default::default() };
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
@@ -45,9 +47,58 @@ impl Volume {
                 report.history_bytes += if needs.goes_with_history(chunk.id) { bytes } else { 0 };
                 Ok(())
             })?;
-            Ok(report)
+            Ok::<_, Error>((report, Rebased::of(view, &shown, &needs)?))
+        })?;
+        report.freed_bytes += self.freed_by_storing_whole(&rebased.with_all)?;
+        report.history_bytes += self.freed_by_storing_whole(&rebased.with_history)?;
+        Ok(report)
+    }
+
+    /// What comes free when nothing is left of these bases but one difference each: that one grows, and the base goes.
+    fn freed_by_storing_whole(&self, last_ones: &[(ChunkRef, ChunkRef)]) -> Result<u64> {
+        let mut freed = 0;
+        for (base, chunk) in last_ones {
+            let _places = self.ingest.hold_places();
+            let whole = self.ingest.whole_len(&self.meta, chunk)?;
+            let now = record_len(base.at.stored_len) + record_len(chunk.at.stored_len);
+            freed += now - record_len(whole).min(now);
+        }
+        Ok(freed)
+    }
+}
+
+/// Bases that nothing shows any more when a tree goes, with the one difference to each that stays.
+struct Rebased {
+    with_all: Vec<(ChunkRef, ChunkRef)>,
+    with_history: Vec<(ChunkRef, ChunkRef)>,
+}
+
+impl Rebased {
+    /// `shown`: by what each chunk is shown; `needs`: by what it is needed.
+    fn of(view: &View<'_>, shown: &Needs, needs: &Needs) -> Result<Rebased> {
+        let is_elsewhere = |chunk| shown.elsewhere.contains(chunk);
+        let all = |chunk| needs.living.contains(chunk) || needs.history.contains(chunk);
+        let history = |chunk| needs.history.contains(chunk);
+        let stays = |chunk| shown.stays(chunk);
+        Ok(Rebased {
+            with_all: last_ones(view, &is_elsewhere, &all)?,
+            with_history: last_ones(view, &stays, &history)?,
         })
     }
+}
+
+fn last_ones(
+    view: &View<'_>,
+    stays: &dyn Fn(ChunkId) -> bool,
+    is_touched: &dyn Fn(ChunkId) -> bool,
+) -> Result<Vec<(ChunkRef, ChunkRef)>> {
+    let mut found = Vec::new();
+    for (base, chunk) in last_differences(view, stays)? {
+        if is_touched(base) {
+            found.extend(view.chunk(base)?.zip(view.chunk(chunk)?));
+        }
+    }
+    Ok(found)
 }
 
 /// Everything that a name led to, today or in the past.
@@ -125,6 +176,7 @@ pub(super) struct Owned {
 }
 
 /// By what each chunk is needed.
+#[derive(Clone)]
 pub(super) struct Needs {
     /// By something elsewhere.
     elsewhere: IdSet,
@@ -143,6 +195,23 @@ impl Needs {
         Ok(needs)
     }
 
+    /// Together with what is needed to read those that are stored as differences.
+    pub(super) fn with_bases(mut self, view: &View<'_>) -> Result<Needs> {
+        view.each_difference(&mut |chunk, base| {
+            for needed in [&mut self.elsewhere, &mut self.living, &mut self.history] {
+                if needed.contains(chunk) {
+                    needed.insert(base);
+                }
+            }
+        })?;
+        Ok(self)
+    }
+
+    /// Whether anything shows the chunk that stays when the history goes.
+    pub(super) fn stays(&self, chunk: ChunkId) -> bool {
+        self.elsewhere.contains(chunk) || self.living.contains(chunk)
+    }
+
     fn note(&mut self, owned: &Owned, ino: Ino, chunk: ChunkId, is_past: bool) {
         let by = match (owned.living.contains(&ino), owned.ended.contains(&ino)) {
             (false, false) => &mut self.elsewhere,
@@ -158,7 +227,6 @@ impl Needs {
     }
 
     pub(super) fn goes_with_history(&self, chunk: ChunkId) -> bool {
-        let stays = self.elsewhere.contains(chunk) || self.living.contains(chunk);
-        self.history.contains(chunk) && !stays
+        self.history.contains(chunk) && !self.stays(chunk)
     }
 }

@@ -86,7 +86,7 @@ impl Store {
             tx.splice_extents(Ino(ino), &Splice { ended, begun })?;
             let at = ChunkLocation { pack: PackId(1), offset: 64, stored_len: 9, plain_len: 9 };
             let hash = ChunkHash([chunk as u8; 32]);
-            tx.insert_chunk(&ChunkRef { id: ChunkId(chunk), hash, at })?;
+            tx.insert_chunk(&ChunkRef { id: ChunkId(chunk), hash, at, base: None })?;
             let saved =
                 Saved { number: chunk, author: 7, cause: Cause::Save, is_cut: true, digest: chunk };
             tx.change_content(&Attr { size, allocated: size, ..inode.attr }, &saved, first)

@@ -1,0 +1,228 @@
+//! Chunks that are stored as differences to what they take the place of: what they save, and that nothing is lost by them.
+
+use super::*;
+use crate::model::{FileKind, Policy};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const LEN: usize = 3 << 20;
+
+fn drive() -> Drive {
+    let retention = Policy { floor: DAY, thinning: vec![], ..Policy::default() };
+    Drive::with(VolumeOptions {
+        retention,
+        coalesce: Duration::ZERO,
+        pack_bytes: 1 << 20,
+        ..options()
+    })
+}
+
+/// `content` with a stroke over it: of every row of 9000 bytes a part is new, as in a picture.
+fn painted(content: &[u8], seed: u64) -> Vec<u8> {
+    let mut painted = content.to_vec();
+    for (row, bytes) in painted.chunks_mut(9000).enumerate().skip(40).take(150) {
+        let stroke = noise(seed * 1000 + row as u64, 500);
+        bytes.iter_mut().skip(2000).zip(stroke).for_each(|(byte, new)| *byte = new);
+    }
+    painted
+}
+
+impl Drive {
+    fn save_as(&self, name: &str, content: &[u8], in_place: bool) {
+        match in_place {
+            true => drop(self.save(Ino::ROOT, name, content)),
+            false => self.replace(name, content),
+        }
+    }
+
+    fn replace(&self, name: &str, content: &[u8]) {
+        self.save(Ino::ROOT, "tmp", content);
+        let (from, to) = (b"tmp".as_slice(), name.as_bytes());
+        self.volume.rename(Ino::ROOT, from, Ino::ROOT, to, RenameMode::Replace).unwrap();
+    }
+
+    fn in_use(&self) -> u64 {
+        self.volume.ingest.packs().sync().unwrap();
+        self.volume.bytes_in_use_of_all()
+    }
+
+    fn differences(&self) -> Vec<(crate::model::ChunkId, crate::model::ChunkId)> {
+        let mut found = Vec::new();
+        let each = &mut |chunk, base| found.push((chunk, base));
+        self.volume.meta.read(|view| view.each_difference(each)).unwrap();
+        found
+    }
+
+    /// What each version of the name holds, the oldest first.
+    fn contents_of(&self, name: &str) -> Vec<Vec<u8>> {
+        let lookup = |dir, name: &[u8]| self.volume.lookup(dir, name).unwrap().ino;
+        let dir = lookup(lookup(Ino::ROOT, b".versions"), name.as_bytes());
+        let mut names = super::history_oracle::names(&self.volume, dir);
+        names.sort_by(|a, b| a.0.cmp(&b.0));
+        let read = |(name, ..): &(Vec<u8>, Ino, FileKind)| {
+            let attr = self.volume.lookup(dir, name).unwrap();
+            let how = OpenMode { read: true, ..OpenMode::default() };
+            let handle = self.volume.open(attr.ino, how).unwrap();
+            let mut content = Vec::new();
+            self.volume.read(handle, 0, attr.size as usize + 1, &mut content).unwrap();
+            self.volume.release(handle).unwrap();
+            content
+        };
+        names.iter().map(read).collect()
+    }
+
+    fn upkeep(&self) -> UpkeepReport {
+        self.volume.upkeep(None, Duration::ZERO, &|| false).unwrap()
+    }
+
+    fn check_all(&self) {
+        let options = CheckOptions { read_data: true, repair: false };
+        let report = self.volume.check(options, &CheckProgress::default()).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
+/// Several saves, in place or by replacing; what they take, beside the first.
+fn paint(drive: &Drive, in_place: bool, rounds: u64) -> (Vec<Vec<u8>>, u64) {
+    let mut contents = vec![noise(1, LEN)];
+    drive.save(Ino::ROOT, "picture", &contents[0]);
+    let first = drive.in_use();
+    for round in 0..rounds {
+        drive.clock.advance(Duration::from_secs(60));
+        contents.push(painted(&contents[round as usize], round + 1));
+        let newest = contents.last().unwrap();
+        drive.save_as("picture", newest, in_place);
+    }
+    (contents, drive.in_use() - first)
+}
+
+#[test]
+fn a_save_takes_little_more_than_what_is_new_in_it() {
+    for in_place in [true, false] {
+        let drive = drive();
+        let (contents, taken) = paint(&drive, in_place, 4);
+        let new = 4 * 150 * 500;
+        assert!(taken < new * 7 / 4, "{taken} bytes for {new} new ones, in place: {in_place}");
+        assert!(drive.contents_of("picture") == contents);
+        let drive = drive.reopen();
+        assert!(drive.contents_of("picture") == contents);
+        drive.check_all();
+        let drive = drive.crash();
+        assert!(drive.contents_of("picture") == contents);
+    }
+}
+
+#[test]
+fn what_is_put_in_moves_the_rest_and_is_found_all_the_same() {
+    let drive = drive();
+    let content = noise(1, LEN);
+    drive.save(Ino::ROOT, "photo", &content);
+    let first = drive.in_use();
+    let mut tagged = content.clone();
+    tagged.splice(1_000_000..1_000_000, noise(2, 3000));
+    drive.replace("photo", &tagged);
+    let taken = drive.in_use() - first;
+    assert!(taken < 5000, "{taken}");
+    assert!(drive.load(Ino::ROOT, "photo") == tagged);
+}
+
+#[test]
+fn nothing_is_a_difference_to_a_difference() {
+    let drive = drive();
+    paint(&drive, false, 5);
+    let differences = drive.differences();
+    assert!(differences.len() > 20, "{differences:?}");
+    assert!(drive.volume.meta.read(|view| view.bad_bases()).unwrap().is_empty());
+}
+
+/// The first save goes; what the later ones are differences to must stay, or be made needless.
+#[test]
+fn retention_takes_a_base_from_no_difference() {
+    for in_place in [true, false] {
+        let drive = drive();
+        let (mut contents, _) = paint(&drive, in_place, 3);
+        drive.clock.advance(DAY * 3);
+        contents.push(painted(&contents[3], 9));
+        drive.save_as("picture", &contents[4], in_place);
+        let before = drive.in_use();
+        let report = drive.upkeep();
+        assert!(report.chunks_removed > 0, "{report:?}, in place: {in_place}");
+        drive.check_all();
+        assert!(drive.contents_of("picture") == contents[3..]);
+        assert!(drive.in_use() < before);
+        // Now only the last one is left: nothing need be a difference any more.
+        drive.clock.advance(DAY * 3);
+        drive.upkeep();
+        drive.check_all();
+        assert!(drive.contents_of("picture") == contents[4..]);
+        assert_eq!(drive.differences(), []);
+        let whole = LEN as u64 + LEN as u64 / 100;
+        assert!(drive.in_use() < whole, "{} of {whole}", drive.in_use());
+        assert_eq!(drive.reopen().load(Ino::ROOT, "picture"), contents[4]);
+    }
+}
+
+/// Chunks that nothing shows any more are wanted again, when they are condemned already: so are their bases.
+#[test]
+fn a_condemned_difference_that_comes_into_use_again_keeps_its_base() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, false, 1);
+    drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
+    drive.clock.advance(DAY * 2);
+    let grace = Duration::from_secs(3600);
+    drive.volume.upkeep(None, grace, &|| false).unwrap();
+    drive.save(Ino::ROOT, "again", &contents[1]);
+    drive.clock.advance(grace * 2);
+    drive.volume.upkeep(None, grace, &|| false).unwrap();
+    drive.check_all();
+    assert!(drive.load(Ino::ROOT, "again") == contents[1]);
+    assert!(drive.crash().load(Ino::ROOT, "again") == contents[1]);
+}
+
+#[test]
+fn what_is_erased_is_no_base_of_what_stays() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 2);
+    // Elsewhere, with a difference to the first content.
+    drive.replace("other", &contents[1]);
+    drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
+    drive.clock.advance(Duration::from_secs(60));
+    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.check_all();
+    assert!(drive.load(Ino::ROOT, "other") == contents[1]);
+    let secret = &contents[0][9000 * 60 + 2000..][..500];
+    for pack in std::fs::read_dir(drive.dir.path().join("store/packs")).unwrap() {
+        let bytes = std::fs::read(pack.unwrap().path()).unwrap();
+        assert!(!bytes.windows(64).any(|window| window == &secret[..64]), "it is still there");
+    }
+}
+
+#[test]
+fn a_damaged_base_is_no_base_and_its_differences_are_told() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 1);
+    let (difference, base) = drive.differences()[0];
+    let chunk = drive.volume.meta.read(|view| view.chunk(base)).unwrap().unwrap();
+    let pack = drive.dir.path().join(format!("store/packs/{}.pack", chunk.at.pack));
+    let mut permissions = std::fs::metadata(&pack).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    std::fs::set_permissions(&pack, permissions).unwrap();
+    let file = std::fs::File::options().write(true).open(pack).unwrap();
+    let at = chunk.at.offset + u64::from(chunk.at.stored_len) - 7;
+    std::os::unix::fs::FileExt::write_all_at(&file, b"!!", at).unwrap();
+    let drive = drive.reopen();
+    let options = CheckOptions { read_data: true, repair: false };
+    let report = drive.volume.check(options, &CheckProgress::default()).unwrap();
+    let told = |chunk: crate::model::ChunkId| {
+        let is_it = |finding: &Finding| matches!(finding.problem, Problem::ChunkDamaged { chunk: found, .. } if found == chunk.0);
+        report.findings.iter().any(is_it)
+    };
+    assert!(told(base) && told(difference), "{report:?}");
+    // A save goes on, and what is new is whole.
+    let newest = painted(&contents[1], 5);
+    drive.save(Ino::ROOT, "picture", &newest);
+    assert!(drive.load(Ino::ROOT, "picture") == newest);
+    // Who writes the old contents again heals both.
+    drive.save(Ino::ROOT, "old", &contents[0]);
+    drive.save(Ino::ROOT, "next", &contents[1]);
+    drive.check_all();
+}
