@@ -107,10 +107,25 @@ pub(crate) fn start_verso(
     store: &Path,
     mountpoint: &Path,
 ) -> Result<Daemon, Failure> {
+    Daemon::start(verso_command(verso, store, mountpoint), mountpoint)
+}
+
+/// The same with each save a version of its own; all else as it comes.
+pub(crate) fn start_verso_exact(
+    verso: &Path,
+    store: &Path,
+    mountpoint: &Path,
+) -> Result<Daemon, Failure> {
+    let mut command = verso_command(verso, store, mountpoint);
+    command.env("VERSO_HISTORY__SLOT", "0s");
+    Daemon::start(command, mountpoint)
+}
+
+fn verso_command(verso: &Path, store: &Path, mountpoint: &Path) -> Command {
     let mut command = Command::new(verso);
     command.arg("mount").arg(store).arg(mountpoint).arg("--foreground");
     command.env("VERSO_LOG__LEVEL", "warn");
-    Daemon::start(command, mountpoint)
+    command
 }
 
 /// A process that serves a mount. Dropping it unmounts and waits for the process.

@@ -128,8 +128,16 @@ pub(crate) fn mark(reached: bool) -> &'static str {
     if reached { "reached" } else { "**missed**" }
 }
 
-/// Date, processor, kernel and disk in one line.
+/// The host, and how the table of works is to be read, in one line.
 pub(crate) fn machine(base: &Path, rounds: u64) -> String {
+    format!(
+        "{}, median of {rounds} rounds; ratios are Verso's rate over the peer's, in brackets what was to be reached",
+        host(base)
+    )
+}
+
+/// Date, processor, kernel and disk.
+pub(crate) fn host(base: &Path) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.map_or("unknown processor", |name| name.trim_start_matches([' ', '\t', ':']));
@@ -137,10 +145,7 @@ pub(crate) fn machine(base: &Path, rounds: u64) -> String {
     let kernel = output("uname", &["-r"]);
     let date = output("date", &["-u", "+%F %H:%M UTC"]);
     let disk = output("findmnt", &["-no", "FSTYPE", "-T", &base.to_string_lossy()]);
-    format!(
-        "{date}, {cores} cores ({model}), Linux {kernel}, disk {disk}, median of {rounds} rounds; \
-         ratios are Verso's rate over the peer's, in brackets what was to be reached"
-    )
+    format!("{date}, {cores} cores ({model}), Linux {kernel}, disk {disk}")
 }
 
 fn output(program: &str, args: &[&str]) -> String {
