@@ -8,6 +8,9 @@ use crate::model::{ChunkHash, ChunkId, ChunkLocation, ChunkRef, PackId, Timestam
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+/// A base that is longer than so many times its difference is none: reading a few bytes should not take reading many.
+const BASE_LEN_FACTOR_MAX: u64 = 4;
+
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
     packs: PackStore,
@@ -40,6 +43,13 @@ enum Garbage {
     Condemned(BTreeSet<ChunkId>),
 }
 
+/// What is known of some bytes before they are stored.
+pub(super) struct Contents {
+    tree: ContentTree,
+    /// The chunk that holds them.
+    pub(super) known: Option<ChunkRef>,
+}
+
 impl Ingest {
     pub(super) fn new(packs: PackStore) -> Ingest {
         Ingest {
@@ -58,7 +68,23 @@ impl Ingest {
         &self.packs
     }
 
-    /// The chunk with these contents, which is appended unless the store holds it.
+    /// Looks whether the store holds these contents. If so, the caller holds [`Ingest::hold_places`] from before until an overlay
+    /// shows the chunk.
+    pub(super) fn find(&self, meta: &Meta, plain: &[u8]) -> Result<Contents> {
+        let tree = ContentTree::of(plain);
+        let hash = tree.hash();
+        let pending = self.pending.lock().get(&hash).copied();
+        let known = match pending {
+            Some(chunk) => Some(chunk),
+            None => meta.read(|view| view.chunk_by_hash(&hash))?,
+        };
+        if let Some(chunk) = &known {
+            self.note_use(chunk);
+        }
+        Ok(Contents { tree, known })
+    }
+
+    /// The chunk with these contents, which is appended unless the store was found to hold it.
     ///
     /// Two threads that bring the same new contents at the same instant may both append them;
     /// one copy is then garbage in its pack.
@@ -66,19 +92,19 @@ impl Ingest {
     /// `trail` tells what was there before, and learns what is there now.
     ///
     /// The caller holds [`Ingest::hold_places`] until an overlay shows the chunk.
-    pub(super) fn store(&self, meta: &Meta, plain: &[u8], trail: &mut Trail) -> Result<ChunkRef> {
-        let tree = ContentTree::of(plain);
-        let hash = tree.hash();
-        let known = self.pending.lock().get(&hash).copied();
-        let known = match known {
-            Some(chunk) => Some(chunk),
-            None => meta.read(|view| view.chunk_by_hash(&hash))?,
-        };
+    pub(super) fn store(
+        &self,
+        meta: &Meta,
+        plain: &[u8],
+        contents: Contents,
+        trail: &mut Trail,
+    ) -> Result<ChunkRef> {
+        let Contents { tree, known } = contents;
         if let Some(chunk) = known {
-            self.note_use(&chunk);
             trail.meet(&self.seen, &chunk);
             return Ok(chunk);
         }
+        let hash = tree.hash();
         let base = self.base_for(meta, plain, trail)?;
         let _appending = self.appending.read();
         let stored = self.packs.append(&tree, plain, base.as_ref())?;
@@ -92,12 +118,18 @@ impl Ingest {
         Ok(chunk)
     }
 
+    /// Leads `trail` to what was `bytes`, in so many chunks, before this one: see [`Trail::lead_back`].
+    pub(super) fn lead_back(&self, known: &ChunkRef, trail: &mut Trail, bytes: u64, chunks: u64) {
+        trail.lead_back(&self.seen, known, bytes, chunks);
+    }
+
     /// The chunk that lay where the next new one lies, or, where that is a difference itself, its base: a difference is
     /// never to another difference. Noted as used, so that nobody collects it while the difference is made.
     fn base_for(&self, meta: &Meta, plain: &[u8], trail: &Trail) -> Result<Option<Base>> {
         let Some(before) = trail.predecessor(meta, plain.len() as u64)? else { return Ok(None) };
         let base = self.base_of(meta, &before)?.unwrap_or(before);
-        if self.is_damaged(base.id) || base.base.is_some() {
+        let is_long = u64::from(base.at.plain_len) > plain.len() as u64 * BASE_LEN_FACTOR_MAX;
+        if self.is_damaged(base.id) || base.base.is_some() || is_long {
             return Ok(None);
         }
         self.note_use(&base);

@@ -1,6 +1,7 @@
 //! Sealing: bytes in memory become chunks, in the background while a file is being written, and
 //! the rest of them when it is saved.
 
+use super::ingest::Contents;
 use super::node::{Node, NodeState, Sealing};
 use super::overlay::{Piece, Shown, Source, same_shown};
 use super::recut::{Range, Shape, neighbours};
@@ -24,6 +25,8 @@ const JOB_BYTES: u64 = 8 << 20;
 const CUT_AHEAD_BYTES_MIN: u64 = 1 << 20;
 /// How many are found ahead.
 const CUTS_AHEAD_MAX: usize = 16;
+/// So many new chunks are kept back at the beginning of a long run, until a known one shows where they belong.
+const HELD_CHUNKS_MAX: usize = 4;
 /// Runs with no more than this between them are looked at together.
 const CLUSTER_GAP_BYTES: u64 = 1 << 20;
 
@@ -91,10 +94,11 @@ impl Volume {
         let cuts =
             || Cuts { cutter: &self.cutter, cursor: RunCursor::new(run, self.chunk_max()), last };
         let mut follower = Follower::of(node);
-        let mut seal = |cut| self.seal_cut(node, &mut follower, cut);
         if run_bytes(run) < CUT_AHEAD_BYTES_MIN {
-            return cuts().try_for_each(seal);
+            return cuts().try_for_each(|cut| self.seal_cut(node, &mut follower, cut));
         }
+        follower.waits = follower.trail.is_lost() && !follower.has_content;
+        let mut seal = |cut| self.seal_cut(node, &mut follower, cut);
         std::thread::scope(|scope| {
             let (sender, ahead) = std::sync::mpsc::sync_channel(CUTS_AHEAD_MAX);
             let cut_ahead = move || {
@@ -106,14 +110,54 @@ impl Volume {
                 // No thread to be had: one after the other, then.
                 Err(_) => cuts().try_for_each(&mut seal),
             }
-        })
+        })?;
+        let _places = self.ingest.hold_places();
+        self.seal_held(node, &mut follower)
     }
 
-    /// Stores what lies between two cuts and puts the chunk in its place.
-    fn seal_cut(&self, node: &Node, follower: &mut Follower<'_>, cut: Cut<'_>) -> Result<()> {
+    /// Stores what lies between two cuts and puts the chunk in its place; or keeps it back for a while.
+    fn seal_cut<'r>(
+        &self,
+        node: &Node,
+        follower: &mut Follower<'_, 'r>,
+        cut: Cut<'r>,
+    ) -> Result<()> {
         let _places = self.ingest.hold_places();
+        let contents = self.ingest.find(&self.meta, &cut.bytes)?;
+        if follower.waits {
+            if contents.known.is_none() && follower.held.len() < HELD_CHUNKS_MAX {
+                follower.held.push((cut, contents));
+                return Ok(());
+            }
+            if let (Some(known), Some((first, _))) = (&contents.known, follower.held.first()) {
+                follower.trail.go_to(first.start, follower.has_content);
+                let (bytes, chunks) = (cut.start - first.start, follower.held.len() as u64);
+                self.ingest.lead_back(known, &mut follower.trail, bytes, chunks);
+            }
+            self.seal_held(node, follower)?;
+        }
+        self.seal_found(node, follower, cut, contents)
+    }
+
+    /// Stores what was kept back. The caller holds `Ingest::hold_places`.
+    fn seal_held(&self, node: &Node, follower: &mut Follower<'_, '_>) -> Result<()> {
+        follower.waits = false;
+        for (cut, contents) in std::mem::take(&mut follower.held) {
+            self.seal_found(node, follower, cut, contents)?;
+        }
+        Ok(())
+    }
+
+    /// The caller holds `Ingest::hold_places`, since before the contents were found.
+    fn seal_found(
+        &self,
+        node: &Node,
+        follower: &mut Follower<'_, '_>,
+        cut: Cut<'_>,
+        contents: Contents,
+    ) -> Result<()> {
         follower.trail.go_to(cut.start, follower.has_content);
-        let mut chunk = self.ingest.store(&self.meta, &cut.bytes, &mut follower.trail)?;
+        let mut chunk = self.ingest.store(&self.meta, &cut.bytes, contents, &mut follower.trail)?;
         if self.ingest.is_damaged(chunk.id) {
             chunk = self.ingest.heal(&self.meta, self.now(), chunk, &cut.bytes)?;
         }
@@ -206,23 +250,27 @@ impl Volume {
     }
 }
 
-/// The trail of a node, while somebody seals it.
-struct Follower<'a> {
+/// The trail of a node, while somebody seals a run of it.
+struct Follower<'a, 'r> {
     node: &'a Node,
     trail: Trail,
     has_content: bool,
+    /// Whether what begins the run and is new is kept back until something known shows what it took the place of: programs
+    /// that write a file anew begin with a header that they changed.
+    waits: bool,
+    held: Vec<(Cut<'r>, Contents)>,
 }
 
-impl<'a> Follower<'a> {
-    fn of(node: &'a Node) -> Follower<'a> {
+impl<'a> Follower<'a, '_> {
+    fn of(node: &'a Node) -> Self {
         let mut state = node.lock();
         let trail = state.trail.take().unwrap_or_else(|| Trail::of(node.ino));
         let has_content = state.inode.attr.allocated > 0;
-        Follower { node, trail, has_content }
+        Follower { node, trail, has_content, waits: false, held: Vec::new() }
     }
 }
 
-impl Drop for Follower<'_> {
+impl Drop for Follower<'_, '_> {
     fn drop(&mut self) {
         self.node.lock().trail = Some(self.trail.clone());
     }

@@ -54,13 +54,26 @@ impl Trail {
         Trail { ino, at: 0, lead: None, misses: 0 }
     }
 
-    /// The next chunk begins at `start`. Where that isn't what comes next, the file's own content leads on, if it has any.
+    /// The next chunk begins at `start`. Where that isn't what comes next, the file's own content leads on, if it has any. (Vain
+    /// tries still count: scattered writes of what resembles nothing are soon left alone.)
     pub(super) fn go_to(&mut self, start: u64, has_content: bool) {
         if self.at != start || self.lead.is_none() {
             self.at = start;
             self.lead = has_content.then_some(Lead::File(self.ino, start));
-            self.misses = 0;
         }
+    }
+
+    /// Whether nothing leads on.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lead.is_none()
+    }
+
+    /// What comes next lies `bytes`, in so many chunks, before what `known` is. Leads from before where that was shown last.
+    pub(super) fn lead_back(&mut self, seen: &Seen, known: &ChunkRef, bytes: u64, chunks: u64) {
+        self.lead = Some(match seen.0.lock().peek(&known.id) {
+            Some(&(ino, offset)) => Lead::File(ino, offset.saturating_sub(bytes)),
+            None => Lead::Table(ChunkId(known.id.0.saturating_sub(chunks + 1))),
+        });
     }
 
     /// The chunk that lay where the next `len` bytes lie.

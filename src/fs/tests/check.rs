@@ -131,8 +131,9 @@ fn what_a_power_cut_tore_between_two_records_is_no_finding() {
     let drive = used();
     // A record that was never named, and never synced.
     let mut trail = Trail::of(Ino(1));
-    let torn =
-        drive.volume.ingest.store(&drive.volume.meta, &noise(9, 70_000), &mut trail).unwrap();
+    let (meta, ingest, plain) = (&drive.volume.meta, &drive.volume.ingest, noise(9, 70_000));
+    let contents = ingest.find(meta, &plain).unwrap();
+    let torn = ingest.store(meta, &plain, contents, &mut trail).unwrap();
     drive.save(Ino::ROOT, "after", &noise(10, 70_000));
     drive.pack_of(&torn).write_all_at(&[0; 8192], torn.at.offset).unwrap();
     let drive = drive.crash();
