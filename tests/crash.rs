@@ -40,7 +40,11 @@ fn killed_at_random_moments() {
     drive.stop();
     check_clean(&store);
     assert!(calls > 100, "the load did next to nothing: {calls} calls");
-    println!("{calls} acknowledged calls, slowest start after a kill {slowest:?}");
+    let db = rusqlite::Connection::open(store.join("meta.db")).unwrap();
+    let count = "SELECT count(*) FROM chunk WHERE base IS NOT NULL";
+    let differences: u64 = db.query_row(count, [], |row| row.get(0)).unwrap();
+    assert!(differences > 0, "no chunk was stored as a difference");
+    println!("{calls} acknowledged calls, {differences} differences, slowest start after a kill {slowest:?}");
 }
 
 /// Every `failpoint::hit("…")` in the sources must be one that a load reaches, and dying there must lose nothing.

@@ -159,14 +159,23 @@ impl Rng {
 pub(crate) struct Content(Vec<(u64, usize)>);
 
 impl Content {
-    /// New bytes of a length that ranges from one byte to several chunks.
+    /// Bytes of a length that ranges from one byte to several chunks. As often as not most of them are what other files hold:
+    /// known chunks, and such as differ a little from known ones.
     pub(crate) fn random(rng: &mut Rng) -> Content {
         let len = match rng.below(10) {
             0..=5 => 1 + rng.below(8 << 10),
             6..=8 => 1 + rng.below(200 << 10),
             _ => 1 + rng.below(1 << 20),
         };
-        Content(vec![(rng.next(), len as usize)])
+        if rng.below(2) == 0 {
+            return Content(vec![(rng.next(), len as usize)]);
+        }
+        let front = rng.below(len + 1);
+        let common = |rng: &mut Rng, len: u64| (1 + rng.below(3), len as usize);
+        let edit = (rng.next(), 1 + rng.below(3000) as usize);
+        let mut parts = vec![common(rng, front), edit, common(rng, len - front)];
+        parts.retain(|part| part.1 > 0);
+        Content(parts)
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
