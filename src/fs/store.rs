@@ -7,12 +7,13 @@ use super::upkeep::Upkeep;
 use super::volume::Volume;
 use super::{Error, recover};
 use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackStore};
-use crate::meta::{self, Meta};
+use crate::meta::{self, MOMENT_STEP_NANOS, Meta};
 use crate::model::{Attr, FileKind, Ino, Mode};
 use crate::sys::{self, Clock, LockError, StoreLock};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The format of `store.toml` and of everything it stands for.
 const FORMAT: u32 = 1;
@@ -305,6 +306,9 @@ impl Volume {
             other => open_error(path, other),
         })?;
         let upkeep = Upkeep::since(meta.last_moment(), clock.now());
+        if !options.read_only {
+            await_last_moment(&meta, &*clock);
+        }
         let disk = sys::disk_space(path).map_err(io_error(path))?;
         let pack_bytes = options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN);
         let pack_options = PackOptions {
@@ -343,6 +347,15 @@ impl Volume {
             volume.start_timer(Arc::downgrade(&volume));
         }
         Ok(volume)
+    }
+}
+
+/// After a crash, moments go on above the last one that may have been handed out. Before the clock is there, changes would
+/// be remembered as later than they were. (A clock that was set back is not waited for.)
+fn await_last_moment(meta: &Meta, clock: &dyn Clock) {
+    let ahead = meta.last_moment().0.saturating_sub(clock.now().0);
+    if (1..=MOMENT_STEP_NANOS).contains(&ahead) {
+        std::thread::sleep(Duration::from_nanos(ahead as u64));
     }
 }
 

@@ -9,8 +9,9 @@ use crate::model::{ChunkId, Ino, Moment, Timestamp};
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// How far ahead the ceilings are moved.
-const MOMENT_STEP_NANOS: i64 = 2_000_000_000;
+/// How far ahead the ceilings are moved. After a crash, moments go on from theirs: it is the time that a start has to wait
+/// so that what is done then is not remembered as done later.
+pub const MOMENT_STEP_NANOS: i64 = 100_000_000;
 const INO_STEP: u64 = 4096;
 const CHUNK_STEP: u64 = 65536;
 

@@ -27,6 +27,7 @@ mod writer;
 mod xattrs;
 
 pub use check::{ChunkRow, CounterRow, ExtentRow, InodeRow, NameRow};
+pub use counters::MOMENT_STEP_NANOS;
 pub use database::{Meta, Tx, View};
 pub use error::{Error, Result};
 pub use inodes::{Inode, Saved};

@@ -3,6 +3,7 @@
 use super::rewind::{Choices, change};
 use super::*;
 use crate::model::{FileKind, Moment, moment_name};
+use crate::sys::Clock;
 use std::collections::BTreeMap;
 
 /// Everything below a directory, by path.
@@ -145,4 +146,25 @@ fn every_moment_is_shown_as_it_was() {
     for seed in 0..4 {
         live(seed, 100);
     }
+}
+
+/// Counting goes on above what may have been handed out before; by the clock that is over soon.
+#[test]
+fn after_a_crash_changes_are_remembered_when_they_were_made() {
+    let drive = Drive::new();
+    drive.save(Ino::ROOT, "f", b"before");
+    let clock = Arc::clone(&drive.clock);
+    let drive = drive.reopen_after(|volume| {
+        drop(volume);
+        // As long as a start takes, or waits.
+        clock.advance(Duration::from_millis(110));
+    });
+    drive.clock.advance(Duration::from_millis(1));
+    drive.save(Ino::ROOT, "f", b"after");
+    let now = drive.clock.now();
+    assert!(
+        drive.volume.meta.last_moment().0 <= now.0 + 10,
+        "{:?}",
+        drive.volume.meta.last_moment()
+    );
 }
