@@ -425,16 +425,25 @@ fn walk_holes(content: &[u8], seek: impl Fn(u64, bool) -> Result<u64>) {
 pub(crate) struct ThroughKernel {
     /// First, so that they are dropped first: an open file keeps a mount from ending.
     handles: [Option<File>; HANDLES],
-    mount: Mount,
+    root: PathBuf,
+    /// Unless somebody else keeps it.
+    mount: Option<Mount>,
 }
 
 impl ThroughKernel {
     pub(crate) fn new() -> ThroughKernel {
-        ThroughKernel { mount: Mount::new(), handles: Default::default() }
+        let mount = Mount::new();
+        let root = mount.root().to_owned();
+        ThroughKernel { mount: Some(mount), root, handles: Default::default() }
+    }
+
+    /// A mount that is the caller's.
+    pub(crate) fn mounted_at(root: PathBuf) -> ThroughKernel {
+        ThroughKernel { mount: None, root, handles: Default::default() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        self.mount.at(path)
+        self.root.join(path)
     }
 
     fn file(&self, handle: usize) -> Result<&File> {
@@ -609,7 +618,9 @@ impl Drive for ThroughKernel {
 
     fn reopen(&mut self) {
         self.handles = Default::default();
-        self.mount.reopen();
+        if let Some(mount) = &mut self.mount {
+            mount.reopen();
+        }
     }
 
     fn tree(&mut self) -> Tree {

@@ -159,7 +159,7 @@ pub(crate) fn session(len: usize) -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// Does one thing; what it answers can be compared between drives.
-fn apply(drive: &mut dyn Drive, op: &Op) -> Result<Answer, i32> {
+pub(crate) fn apply(drive: &mut dyn Drive, op: &Op) -> Result<Answer, i32> {
     match op {
         Op::Create(at) => drive.create(at).map(Answer::from),
         Op::Mkdir(at) => drive.mkdir(at).map(Answer::from),
@@ -199,7 +199,7 @@ fn xattr_name(number: u8) -> String {
 }
 
 #[derive(PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     Nothing,
     Number(u64),
     Bytes(Vec<u8>),

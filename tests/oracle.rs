@@ -1,0 +1,139 @@
+//! Random lives of a mounted drive, copied whole at random moments. Each moment is opened through `@at`, `@GMT` and
+//! `mount --at`, and must be what was copied: names, kinds, contents, modes, times, attributes, links. So it is after a
+//! restart, after a kill in the middle of work, and after retention and collection for what they must keep.
+//!
+//! `VERSO_TEST_ROUNDS` sets how many lives are led, `VERSO_TEST_SEED` repeats one.
+
+#![allow(clippy::unwrap_used)] // all of it is test code
+
+mod crash_support;
+mod oracle_support;
+mod support;
+
+use crash_support::{Rng, is_root_or_skip, rounds};
+use oracle_support::life::Life;
+use oracle_support::tree::{self, Promise};
+use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Steps that are remembered before anything happens to the daemon.
+const STEPS: usize = 80;
+/// Steps that are remembered after each kill.
+const STEPS_AFTER_KILL: usize = 6;
+const KILLS: usize = 3;
+/// Moments that are mounted each time that the store is not.
+const MOUNTED: usize = 3;
+/// What every life must at least compare, so that it can't come to nothing unnoticed.
+const COMPARED_MIN: usize = 400;
+/// What is promised to be kept when most must go, beyond the age of the moment that divides them.
+const FLOOR_MARGIN: Duration = Duration::from_secs(2);
+
+#[test]
+fn every_moment_through_every_door_with_slot_0() {
+    lives("every_moment_through_every_door_with_slot_0", ("0s", Duration::ZERO));
+}
+
+#[test]
+fn every_moment_through_every_door_with_slot_10() {
+    lives("every_moment_through_every_door_with_slot_10", ("10s", Duration::from_secs(10)));
+}
+
+fn lives(test: &str, slot: (&'static str, Duration)) {
+    if !is_root_or_skip(test) {
+        return;
+    }
+    for round in 0..rounds(1) {
+        let mut rng = Rng::announced(test);
+        let mut life = Life::new(test, slot, &mut rng);
+        live(&mut life);
+        live_with_little_kept(&mut life);
+        let compared = life.compared;
+        let (moments, done) = life.end();
+        println!("life {round}: {moments} moments, compared {compared} times; {done:?}");
+        assert!(compared >= COMPARED_MIN, "compared {compared} times only");
+        assert!(
+            done.values().sum::<usize>() > 3,
+            "next to nothing was done with the past: {done:?}"
+        );
+    }
+}
+
+/// All of it is within the floor.
+fn live(life: &mut Life) {
+    life.work(STEPS);
+    life.look_back(1, "at work");
+    life.stop();
+    life.look_back_by_mount(MOUNTED, i64::MAX, "mounted as it was");
+    life.start();
+    life.look_back(1, "after a restart");
+    for _ in 0..KILLS {
+        life.kill_at_work();
+        life.look_back(2, "after a kill");
+        life.work(STEPS_AFTER_KILL);
+    }
+    life.tidy();
+    life.look_back(1, "tidied, with everything kept");
+}
+
+/// Only the last part of it is.
+fn live_with_little_kept(life: &mut Life) {
+    life.stop();
+    let floor = life.age_of(0.7) + FLOOR_MARGIN.as_nanos() as i64;
+    let text: &'static str = format!("{}ms", floor / 1_000_000).leak();
+    for (name, value) in [
+        ("VERSO_RETENTION__FLOOR", text),
+        ("VERSO_RETENTION__THINNING", "[]"),
+        ("VERSO_RETENTION__GRACE", "0s"),
+        ("VERSO_STORE__PACK_BYTES_TARGET", "1MiB"),
+    ] {
+        life.set(name, value);
+    }
+    life.start();
+    assert!(life.tidy() > 0, "nothing was too old");
+    let kept = life.look_back_within(floor, 1, "tidied");
+    assert!(kept > 5, "{kept} moments were kept");
+    life.kill();
+    life.look_back_within(floor, 2, "tidied and killed");
+    life.stop();
+    life.look_back_by_mount(MOUNTED, floor, "tidied, mounted as it was");
+}
+
+/// The comparison itself: each kind of difference is one.
+#[test]
+fn the_comparison_notices_a_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    for name in ["d/f", "d/g"] {
+        fs::write(path(name), "content").unwrap();
+    }
+    let was = tree::read(dir.path()).unwrap();
+    let wrong = || {
+        let shown = tree::read(dir.path()).unwrap();
+        Promise::new(0).differences(&was, 0, &shown).len()
+    };
+    assert_eq!(wrong(), 0);
+    let time = fs::metadata(path("d/f")).unwrap().modified().unwrap();
+    let put_back = || {
+        fs::write(path("d/f"), "content").unwrap();
+        fs::set_permissions(path("d/f"), fs::metadata(path("d/g")).unwrap().permissions()).unwrap();
+        fs::File::options().write(true).open(path("d/f")).unwrap().set_modified(time).unwrap();
+        assert_eq!(wrong(), 0);
+    };
+    fs::write(path("d/f"), "Content").unwrap();
+    fs::File::options().write(true).open(path("d/f")).unwrap().set_modified(time).unwrap();
+    assert_eq!(wrong(), 1, "a byte");
+    put_back();
+    support::os::chmod(&path("d/f"), 0o600).unwrap();
+    assert_eq!(wrong(), 1, "permissions");
+    put_back();
+    fs::File::options().write(true).open(path("d/f")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    assert_eq!(wrong(), 1, "a time");
+    put_back();
+    fs::rename(path("d/f"), path("d/h")).unwrap();
+    assert_eq!(wrong(), 2, "a name");
+    fs::rename(path("d/h"), path("d/f")).unwrap();
+    fs::remove_file(path("d/g")).unwrap();
+    fs::hard_link(path("d/f"), path("d/g")).unwrap();
+    assert_ne!(wrong(), 0, "two files are one");
+}
