@@ -69,10 +69,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  verso umount ~/Verso\n  verso umount --lazy ~/Verso")]
     Umount(UmountArgs),
     /// Show space, contents and health of a store, or of all that are mounted
-    #[command(after_help = "Examples:\n  verso status\n  verso status ~/Verso/projects --json")]
+    #[command(after_help = "Examples:\n  verso status\n  verso status ~/Verso/projects --json\n  \
+        verso status ~/Verso --space")]
     Status {
         /// A store, or anything on a mounted drive
         path: Option<PathBuf>,
+        /// Show what the room is for and when how much comes free; looks at everything in the store
+        #[arg(long)]
+        space: bool,
         /// Print JSON: an object, or without PATH a list of them
         #[arg(long)]
         json: bool,
@@ -85,7 +89,7 @@ pub enum Command {
     ///
     /// The daemon does this by itself from time to time. What lives, and what is younger than the floor, is never touched.
     #[command(after_help = "Examples:\n  verso tidy ~/Verso\n  \
-        verso tidy ~/verso-store --floor 7d --yes")]
+        verso tidy ~/Verso --floor 7d --dry-run\n  verso tidy ~/verso-store --floor 7d --yes")]
     Tidy(TidyArgs),
     /// Show what happened to a file, or below a directory, also to what was deleted
     #[command(after_help = LOG_EXAMPLES)]
@@ -113,7 +117,8 @@ pub enum Command {
     #[command(after_help = REWIND_EXAMPLES)]
     Rewind(RewindArgs),
     /// Show what retention keeps of a file's or folder's past, by which rule, and until when
-    #[command(after_help = "Example:\n  verso why ~/Verso/shared/plan.txt")]
+    #[command(after_help = "Examples:\n  verso why ~/Verso/shared/plan.txt\n  \
+        verso why ~/Verso/shared/plan.txt@3            (version 3 alone)")]
     Why(WhyArgs),
     /// Show how many bytes would come free without a file or folder, or without its history
     #[command(after_help = "Example:\n  verso space ~/Verso/projects/spring")]
@@ -212,11 +217,17 @@ pub struct TidyArgs {
     /// The store, or anything on its mounted drive
     pub store: PathBuf,
     /// For this once, promise only this age (7d, 12h) instead of the floor in the settings; needs --yes
-    #[arg(long, value_name = "AGE", value_parser = age, requires = "yes")]
+    #[arg(long, value_name = "AGE", value_parser = age, requires = "consent")]
     pub floor: Option<Duration>,
     /// What is older than the floor given may go for good
-    #[arg(long)]
+    #[arg(long, group = "consent")]
     pub yes: bool,
+    /// Change nothing: show what would go, by which rule, and how much would come free
+    #[arg(long, group = "consent")]
+    pub dry_run: bool,
+    /// With --dry-run: show at most so many lines, those with the most bytes; the sums are always whole
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, requires = "dry_run")]
+    pub limit: usize,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::history::PathArgs;
 use super::output::say;
+use super::tidy::ranges;
 use crate::config::format_bytes;
 use crate::fs::{EraseReport, Reason, SpaceReport};
 use crate::model::{Moment, Timestamp, Zone, local_name};
@@ -71,6 +72,14 @@ pub fn confirmed(yes: bool, what: &str) -> Result<(), Failure> {
 /// Prints what retention says about what a name showed.
 pub fn show_why(reasons: &[Reason], now: Timestamp, zone: &Zone) {
     say(&why_text(reasons, now, zone));
+}
+
+/// The numbers of the versions, as `v1-v3, v5`.
+pub fn version_ranges(reasons: &[Reason]) -> String {
+    let mut numbers: Vec<u64> = reasons.iter().map(|reason| reason.number).collect();
+    numbers.retain(|number| *number > 0);
+    numbers.sort_unstable();
+    ranges(&numbers)
 }
 
 fn why_text(reasons: &[Reason], now: Timestamp, zone: &Zone) -> String {

@@ -16,7 +16,9 @@ pub use args::{
     CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, TidyArgs, UmountArgs,
 };
 pub use check::show_check;
-pub use contract::{EraseArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_space, show_why};
+pub use contract::{
+    EraseArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_space, show_why, version_ranges,
+};
 pub use exit::{Exit, Failure};
 pub use history::{
     CatArgs, DestArgs, DiffArgs, LogArgs, PathArgs, PinArgs, Reader, RestoreArgs, RewindArgs,
@@ -27,4 +29,4 @@ pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, warn};
 pub use status::{show_json, show_status};
-pub use tidy::show_tidied;
+pub use tidy::{show_preview, show_tidied};

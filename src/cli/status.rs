@@ -2,15 +2,16 @@
 
 use super::output::say;
 use crate::config::format_bytes;
+use crate::fs::Room;
+use crate::model::{Moment, Zone, local_name};
 use serde::Deserialize;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 /// The state of one store, as the control API and `--json` give it; or why it has none.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Answer {
-    Known(Report),
+    Known(Box<Report>),
     Unknown { store: PathBuf, error: String },
 }
 
@@ -18,7 +19,25 @@ enum Answer {
 struct Report {
     store: PathBuf,
     daemon: Option<Daemon>,
+    /// Of the daemon.
+    upkeep: Option<Upkeep>,
     volume: Volume,
+    /// Only where it was asked for.
+    room: Option<Room>,
+}
+
+/// When upkeep runs next, and what went wrong the last time.
+#[derive(Debug, Deserialize)]
+struct Upkeep {
+    next: Option<i64>,
+    error: Option<String>,
+}
+
+/// The last upkeep that ran to its end.
+#[derive(Debug, Deserialize)]
+struct LastUpkeep {
+    ended: i64,
+    bytes_freed: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,8 +58,15 @@ struct Volume {
     chunks: u64,
     packs: u64,
     dirty_bytes: u64,
+    pack_bytes: u64,
+    garbage_bytes: u64,
     metadata_bytes: u64,
+    log_bytes: u64,
     available_bytes: u64,
+    disk_bytes: u64,
+    reserve_held_bytes: u64,
+    is_full: bool,
+    last_upkeep: Option<LastUpkeep>,
     failure: Option<String>,
 }
 
@@ -51,11 +77,11 @@ pub fn show_json(status: &serde_json::Value) -> Result<(), serde_json::Error> {
 }
 
 /// Prints `reports`, the control API's status of each store, for people.
-pub fn show_status(reports: &[serde_json::Value]) -> Result<(), serde_json::Error> {
+pub fn show_status(reports: &[serde_json::Value], zone: &Zone) -> Result<(), serde_json::Error> {
     for (index, report) in reports.iter().enumerate() {
         let gap = if index > 0 { "\n" } else { "" };
         let text = match Answer::deserialize(report)? {
-            Answer::Known(report) => report.to_text(),
+            Answer::Known(report) => report.to_text(zone),
             Answer::Unknown { store, error } => {
                 format!("store       {}\nunknown     {error}", store.display())
             }
@@ -66,25 +92,80 @@ pub fn show_status(reports: &[serde_json::Value]) -> Result<(), serde_json::Erro
 }
 
 impl Report {
-    fn to_text(&self) -> String {
+    fn to_text(&self, zone: &Zone) -> String {
         let volume = &self.volume;
-        let mut text = String::new();
-        let mut line = |name: &str, value: String| {
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "{name:<12}{value}");
+        let mut lines = vec![
+            ("store", self.store.display().to_string()),
+            ("drive", self.drive()),
+            ("health", self.health()),
+        ];
+        lines.extend(volume.is_full.then(|| ("full", self.full())));
+        lines.extend([
+            ("logical", format_bytes(volume.logical_bytes)),
+            ("unique", sized(volume.unique_bytes, volume.logical_bytes, "without repetitions")),
+            ("stored", sized(volume.stored_bytes, volume.logical_bytes, "on the disk")),
+            ("packs", self.packs()),
+            ("metadata", self.metadata()),
+            ("free", self.free()),
+        ]);
+        lines.extend(self.room.iter().flat_map(room_lines));
+        lines.extend([
+            ("upkeep", self.upkeep(zone)),
+            ("unwritten", format_bytes(volume.dirty_bytes)),
+            ("contents", format!("{} files, {} directories", volume.files, volume.directories)),
+            ("pieces", format!("{} chunks in {} packs", volume.chunks, volume.packs)),
+        ]);
+        let line = |(name, value): &(&str, String)| format!("{name:<12}{value}");
+        lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What to do, in one line.
+    fn full(&self) -> String {
+        let store = self.store.display();
+        format!(
+            "there is no room left. `verso status --space {store}` says what comes free when; at \
+             once: `verso tidy --floor 7d --yes {store}` (see --dry-run), `verso erase PATH`"
+        )
+    }
+
+    fn packs(&self) -> String {
+        let (packs, garbage) = (self.volume.pack_bytes, self.volume.garbage_bytes);
+        format!("{}, {} of it not in use", format_bytes(packs), format_bytes(garbage))
+    }
+
+    fn metadata(&self) -> String {
+        let (all, log) = (self.volume.metadata_bytes, self.volume.log_bytes);
+        format!("{}, {} of it the log", format_bytes(all), format_bytes(log))
+    }
+
+    fn free(&self) -> String {
+        let Volume { available_bytes, disk_bytes, reserve_held_bytes, .. } = self.volume;
+        format!(
+            "{} of {} on the store's disk, and {} set aside so that deleting works",
+            format_bytes(available_bytes),
+            format_bytes(disk_bytes),
+            format_bytes(reserve_held_bytes)
+        )
+    }
+
+    /// How the last one went, and when the next one is.
+    fn upkeep(&self, zone: &Zone) -> String {
+        let time = |nanos: i64| local_name(Moment(nanos), zone);
+        let mut text = match &self.volume.last_upkeep {
+            None => "there was none yet".to_owned(),
+            Some(last) => {
+                format!("{}: {} came free", time(last.ended), format_bytes(last.bytes_freed))
+            }
         };
-        line("store", self.store.display().to_string());
-        line("drive", self.drive());
-        line("health", self.health());
-        line("logical", format_bytes(volume.logical_bytes));
-        line("unique", sized(volume.unique_bytes, volume.logical_bytes, "without repetitions"));
-        line("stored", sized(volume.stored_bytes, volume.logical_bytes, "on the disk"));
-        line("metadata", format_bytes(volume.metadata_bytes));
-        line("free", format!("{} on the store's disk", format_bytes(volume.available_bytes)));
-        line("unwritten", format_bytes(volume.dirty_bytes));
-        line("contents", format!("{} files, {} directories", volume.files, volume.directories));
-        line("pieces", format!("{} chunks in {} packs", volume.chunks, volume.packs));
-        text.trim_end().to_owned()
+        let Some(upkeep) = &self.upkeep else { return text };
+        match upkeep.next {
+            Some(next) => text += &format!("; next {}", time(next)),
+            None => text += "; none by itself",
+        }
+        if let Some(error) = &upkeep.error {
+            text += &format!("; the last try failed: {error}");
+        }
+        text
     }
 
     fn drive(&self) -> String {
@@ -105,6 +186,25 @@ impl Report {
     }
 }
 
+fn room_lines(room: &Room) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("of which", format!("{} in what lives", format_bytes(room.living_bytes))),
+        ("", format!("{} in history only", format_bytes(room.history_bytes))),
+        ("", format!("{} in nothing any more", format_bytes(room.unused_bytes))),
+    ];
+    for (at, coming) in room.coming.iter().enumerate() {
+        let when = match coming.days {
+            0 => "at once (`verso tidy`, or the next upkeep)".to_owned(),
+            days => format!("within {days} days"),
+        };
+        let name = if at == 0 { "comes free" } else { "" };
+        lines.push((name, format!("{} {when}", format_bytes(coming.bytes))));
+    }
+    let lasting = format_bytes(room.lasting_bytes);
+    lines.push(("stays", format!("{lasting} of history for longer (thinned out, or pinned)")));
+    lines
+}
+
 /// `bytes`, and how they compare to the logical size.
 fn sized(bytes: u64, logical: u64, what: &str) -> String {
     match bytes {
@@ -119,6 +219,7 @@ fn sized(bytes: u64, logical: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Coming;
     use serde_json::json;
 
     fn report() -> Report {
@@ -127,25 +228,67 @@ mod tests {
             "volume": {
                 "logical_bytes": 3_u64 << 30, "unique_bytes": 1_u64 << 30, "stored_bytes": 0,
                 "files": 2, "directories": 1, "chunks": 5, "packs": 1, "dirty_bytes": 0,
-                "metadata_bytes": 4096, "available_bytes": 1, "failure": null, "something_new": 1
-            }
+                "metadata_bytes": 4096, "available_bytes": 1, "failure": null, "something_new": 1,
+                "pack_bytes": 2048, "garbage_bytes": 1024, "log_bytes": 0, "is_full": false,
+                "disk_bytes": 1_u64 << 40, "reserve_held_bytes": 64_u64 << 20,
+                "last_upkeep": { "ended": 0, "rows_dropped": 1, "bytes_freed": 1024 }
+            },
+            "upkeep": { "next": 60_000_000_000_i64, "error": null }
         });
         Report::deserialize(report).unwrap()
     }
 
     #[test]
     fn the_text_has_space_and_ratios() {
-        let text = report().to_text();
+        let text = report().to_text(&Zone::UTC);
         assert!(text.contains("1.00 GiB without repetitions (1 : 3.00)"), "{text}");
         assert!(text.contains("/m (read-only, process 7)"));
         assert!(text.contains("stored      0 B"));
         assert!(text.contains("health      good"));
+        assert!(text.contains("packs       2.00 KiB, 1.00 KiB of it not in use"), "{text}");
+        assert!(text.contains("free        1 B of 1.00 TiB on the store's disk, and 64.0 MiB set"));
+        let upkeep =
+            "upkeep      1970-01-01 00:00:00: 1.00 KiB came free; next 1970-01-01 00:01:00";
+        assert!(text.contains(upkeep) && !text.contains("comes free"), "{text}");
+    }
+
+    #[test]
+    fn what_comes_free_when_is_told_where_it_was_asked_for() {
+        let coming = |days, bytes| Coming { days, chunks: 1, bytes };
+        let room = Room {
+            living_bytes: 1024,
+            history_bytes: 8192,
+            unused_bytes: 0,
+            coming: vec![coming(0, 1024), coming(7, 2048)],
+            lasting_bytes: 6144,
+        };
+        let text = Report { room: Some(room), ..report() }.to_text(&Zone::UTC);
+        for line in [
+            "of which    1.00 KiB in what lives",
+            "            8.00 KiB in history only",
+            "comes free  1.00 KiB at once (`verso tidy`, or the next upkeep)",
+            "            2.00 KiB within 7 days",
+            "stays       6.00 KiB of history for longer",
+        ] {
+            assert!(text.contains(&format!("\n{line}")), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do_in_one_line() {
+        let mut report = report();
+        report.volume.is_full = true;
+        let text = report.to_text(&Zone::UTC);
+        let line = text.lines().find(|line| line.starts_with("full ")).unwrap();
+        for advice in ["status --space /s", "tidy --floor 7d", "erase PATH"] {
+            assert!(line.contains(advice), "{line}");
+        }
     }
 
     #[test]
     fn a_store_that_refuses_writes_says_so() {
         let mut report = report();
         report.volume.failure = Some("fsync failed".to_owned());
-        assert!(report.to_text().contains("takes no more writes: fsync failed"));
+        assert!(report.to_text(&Zone::UTC).contains("takes no more writes: fsync failed"));
     }
 }

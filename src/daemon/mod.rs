@@ -50,8 +50,8 @@ fn run() -> Result<(), Failure> {
         }
         Command::Mount(args) => mount(&Plan::new(&args, cli.config)?, args.foreground),
         Command::Umount(args) => umount::umount(&args),
-        Command::Status { path, json } => {
-            status::status(path.as_deref(), cli.config.as_deref(), json)
+        Command::Status { path, space, json } => {
+            status::status(path.as_deref(), cli.config.as_deref(), space, json)
         }
         Command::Check(args) => check::check(&args, cli.config.as_deref()),
         Command::Tidy(args) => tidy::tidy(&args, cli.config.as_deref()),

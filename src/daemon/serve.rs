@@ -3,7 +3,7 @@
 use super::events::{self, Event};
 use super::logger::{self, LogFile};
 use super::plan::Plan;
-use super::upkeep::Upkeep;
+use super::upkeep::{Schedule, Upkeep};
 use super::{busy, failed, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
@@ -120,8 +120,10 @@ impl Drive {
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
         let check = Arc::new(CheckProgress::default());
         let stopping = Arc::new(AtomicBool::new(false));
+        let schedule = Arc::new(Schedule::default());
         let desk = Desk {
             check: Arc::clone(&check),
+            schedule: Arc::clone(&schedule),
             checking: Mutex::new(()),
             volume: Arc::clone(&volume),
             mountpoint: mountpoint.clone(),
@@ -132,7 +134,7 @@ impl Drive {
         let control = start_control(&store, &config, desk);
         let upkeep = match flags.read_only {
             true => None,
-            false => Upkeep::start(&volume, &config.retention),
+            false => Upkeep::start(&volume, &config.retention, &schedule),
         };
         Ok(Drive {
             store,
@@ -299,7 +301,10 @@ fn start_control(store: &Path, config: &Config, desk: Desk) -> Option<Server> {
 }
 
 fn told<T: serde::Serialize>(outcome: crate::fs::Result<T>) -> Result<Value, Refusal> {
-    let told = outcome.map_err(|error| Refusal::Failed(error.to_string()))?;
+    let told = outcome.map_err(|error| match error {
+        crate::fs::Error::NotFound => Refusal::Missing(error.to_string()),
+        _ => Refusal::Failed(error.to_string()),
+    })?;
     serde_json::to_value(told).map_err(|error| Refusal::Failed(error.to_string()))
 }
 
@@ -308,6 +313,7 @@ struct Desk {
     check: Arc<CheckProgress>,
     /// Held by the one check that runs.
     checking: Mutex<()>,
+    schedule: Arc<Schedule>,
     volume: Arc<Volume>,
     mountpoint: PathBuf,
     read_only: bool,
@@ -327,6 +333,7 @@ impl Control for Desk {
                 "mountpoint": self.mountpoint,
                 "read_only": self.read_only,
             },
+            "upkeep": self.schedule.to_json(),
             "volume": status,
         }))
     }
@@ -347,6 +354,14 @@ impl Control for Desk {
     fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
         let is_stopping = || self.stopping.load(Ordering::Relaxed);
         told(self.volume.upkeep(floor, Duration::ZERO, &is_stopping))
+    }
+
+    fn preview(&self, floor: Option<Duration>, limit: usize) -> Result<Value, Refusal> {
+        told(self.volume.preview(floor, limit))
+    }
+
+    fn room(&self) -> Result<Value, Refusal> {
+        told(self.volume.room())
     }
 
     fn why(&self, path: &[u8]) -> Result<Value, Refusal> {

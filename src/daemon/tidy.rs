@@ -3,9 +3,10 @@
 use super::status::store_of;
 use super::waited::waited;
 use super::{failed, store};
-use crate::cli::{Exit, Failure, TidyArgs, show_json, show_tidied};
-use crate::fs::UpkeepReport;
+use crate::cli::{Exit, Failure, TidyArgs, show_json, show_preview, show_tidied};
+use crate::fs::{Preview, UpkeepReport};
 use crate::http::Client;
+use crate::model::Zone;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use std::time::Duration;
 /// `verso tidy`
 pub(super) fn tidy(args: &TidyArgs, config: Option<&Path>) -> Result<(), Failure> {
     let store = store_of(&args.store)?;
+    if args.dry_run {
+        return preview(args, &store, config);
+    }
     let cannot =
         |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot tidy", &store, error);
     let daemon = Client::connect(&store).map_err(|error| cannot(&error))?;
@@ -35,8 +39,41 @@ pub(super) fn tidy(args: &TidyArgs, config: Option<&Path>) -> Result<(), Failure
     }
 }
 
+/// `verso tidy --dry-run`
+fn preview(args: &TidyArgs, store: &Path, config: Option<&Path>) -> Result<(), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        failed(Exit::Failure, "cannot find what could be tidied in", store, error)
+    };
+    let daemon = Client::connect(store).map_err(|error| cannot(&error))?;
+    let preview = waited(
+        format!("looking through {}", store.display()),
+        || None,
+        || match daemon {
+            Some(daemon) => {
+                let body = json!({ "floor_ms": millis(args.floor), "limit": args.limit });
+                let answer = daemon.post("/v1/preview", &body).map_err(|error| cannot(&error))?;
+                answer.success().map_err(|error| cannot(&error))
+            }
+            None => store::with_volume(store, config, false, |volume| {
+                let preview = volume.preview(args.floor, args.limit);
+                Ok(json!(preview.map_err(|error| cannot(&error))?))
+            }),
+        },
+    )?;
+    if args.json {
+        return show_json(&preview).map_err(|error| cannot(&error));
+    }
+    let preview: Preview = serde_json::from_value(preview).map_err(|error| cannot(&error))?;
+    show_preview(&preview, &Zone::system());
+    Ok(())
+}
+
+fn millis(time: Option<Duration>) -> Option<u64> {
+    time.map(|time| time.as_millis() as u64)
+}
+
 fn ask(daemon: Client, floor: Option<Duration>) -> Result<Value, String> {
-    let body = json!({ "floor_ms": floor.map(|floor| floor.as_millis() as u64) });
+    let body = json!({ "floor_ms": millis(floor) });
     daemon.post("/v1/tidy", &body).map_err(|error| error.to_string())?.success()
 }
 

@@ -4,6 +4,7 @@ use crate::config::RetentionConfig;
 use crate::fs::Volume;
 use crate::sys::{self, Clock, SystemClock};
 use parking_lot::{Condvar, Mutex};
+use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -26,10 +27,40 @@ pub(super) struct Upkeep {
     thread: Option<JoinHandle<()>>,
 }
 
+/// When upkeep runs next, and whether the last run failed.
+#[derive(Default)]
+pub(super) struct Schedule {
+    state: Mutex<Scheduled>,
+}
+
+#[derive(Default)]
+struct Scheduled {
+    next: Option<Instant>,
+    error: Option<String>,
+}
+
+impl Schedule {
+    /// `next`, in nanoseconds since 1970, null where it never runs by itself; `error` of the last run.
+    pub(super) fn to_json(&self) -> Value {
+        let state = self.state.lock();
+        let next = state.next.map(|next| {
+            let wait = next.saturating_duration_since(Instant::now());
+            SystemClock.now().0.saturating_add_unsigned(wait.as_nanos() as u64)
+        });
+        json!({ "next": next, "error": state.error })
+    }
+
+    fn due(&self, next: Instant) -> Instant {
+        self.state.lock().next = Some(next);
+        next
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     stopped: Mutex<bool>,
     changed: Condvar,
+    schedule: Arc<Schedule>,
 }
 
 impl Shared {
@@ -48,12 +79,16 @@ impl Shared {
 
 impl Upkeep {
     /// Begins, unless the settings say never.
-    pub(super) fn start(volume: &Arc<Volume>, settings: &RetentionConfig) -> Option<Upkeep> {
+    pub(super) fn start(
+        volume: &Arc<Volume>,
+        settings: &RetentionConfig,
+        schedule: &Arc<Schedule>,
+    ) -> Option<Upkeep> {
         let (interval, grace) = (settings.interval, settings.grace);
         if interval.is_zero() {
             return None;
         }
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { schedule: Arc::clone(schedule), ..Shared::default() });
         let (volume, inner) = (Arc::clone(volume), Arc::clone(&shared));
         let work = move || work(&volume, &inner, interval, grace);
         match std::thread::Builder::new().name("upkeep".into()).spawn(work) {
@@ -80,7 +115,9 @@ impl Drop for Upkeep {
 
 fn work(volume: &Volume, shared: &Shared, interval: Duration, grace: Duration) {
     let mut clock = ClockWatch::new();
-    let mut due = Instant::now() + first_run_after(volume.idle_before_open(), interval);
+    let schedule = &shared.schedule;
+    let first = first_run_after(volume.idle_before_open(), interval);
+    let mut due = schedule.due(Instant::now() + first);
     loop {
         let wait = due.saturating_duration_since(Instant::now()).min(LOOK_INTERVAL);
         if !shared.wait(wait) {
@@ -91,14 +128,14 @@ fn work(volume: &Volume, shared: &Shared, interval: Duration, grace: Duration) {
                 "the clock was set: what is too old by it is looked for in {} hours",
                 CLOCK_PATIENCE.as_secs() / 3600
             );
-            due = Instant::now() + CLOCK_PATIENCE;
+            due = schedule.due(Instant::now() + CLOCK_PATIENCE);
         }
         if Instant::now() >= due {
             let run = || run_once(volume, shared, grace);
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
                 log::error!("upkeep panicked; it is tried again later");
             }
-            due = Instant::now() + interval;
+            due = schedule.due(Instant::now() + interval);
         }
     }
 }
@@ -117,7 +154,9 @@ fn first_run_after(idle: Duration, interval: Duration) -> Duration {
 
 fn run_once(volume: &Volume, shared: &Shared, grace: Duration) {
     let begun = Instant::now();
-    match volume.upkeep(None, grace, &|| shared.is_stopped()) {
+    let outcome = volume.upkeep(None, grace, &|| shared.is_stopped());
+    shared.schedule.state.lock().error = outcome.as_ref().err().map(ToString::to_string);
+    match outcome {
         Ok(report) if report == Default::default() => {}
         Ok(report) => log::info!(
             "upkeep: {} rows of history over, {} chunks removed, {} moved, {} packs and {} bytes \
@@ -170,6 +209,15 @@ mod tests {
         assert_eq!(first_run_after(day * 6, day), FIRST_RUN_AFTER);
         assert_eq!(first_run_after(day * 6, Duration::from_secs(1)), Duration::from_secs(1));
         assert_eq!(first_run_after(day * 365 * 70, day / 4), CLOCK_PATIENCE);
+    }
+
+    #[test]
+    fn the_schedule_tells_the_time_of_day() {
+        let schedule = Schedule::default();
+        assert_eq!(schedule.to_json(), json!({ "next": null, "error": null }));
+        schedule.due(Instant::now() + Duration::from_secs(3600));
+        let next = schedule.to_json()["next"].as_i64().unwrap();
+        assert!(next > SystemClock.now().0 && next <= SystemClock.now().0 + 3_600_000_000_000);
     }
 
     #[test]

@@ -33,8 +33,10 @@ mod tests;
 pub use check::{CheckOptions, CheckProgress, CheckReport, Finding, Problem, Shown};
 pub use error::{Error, Result};
 pub use options::{AtimeMode, VolumeOptions};
-pub use status::Status;
+pub use status::{LastUpkeep, Status};
 pub use store::{CreateOptions, StoreError, create_store, store_exists};
 pub use types::*;
-pub use upkeep::{EraseReport, Reason, SpaceReport, UpkeepReport};
+pub use upkeep::{
+    ByRule, Coming, EraseReport, Going, Preview, Reason, Room, SpaceReport, UpkeepReport,
+};
 pub use volume::Volume;

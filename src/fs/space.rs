@@ -5,7 +5,7 @@ use crate::sys;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The file that holds the reserve.
 const RESERVE_FILE: &str = "reserve";
@@ -33,6 +33,8 @@ pub(super) struct Space {
     /// The part of the reserve that is not set aside: nobody may take that room in its stead.
     owed: AtomicU64,
     known: Mutex<Known>,
+    /// The last one who wanted to write was refused.
+    refused: AtomicBool,
 }
 
 impl Space {
@@ -47,6 +49,7 @@ impl Space {
             owed: AtomicU64::new(reserve_bytes.saturating_sub(held)),
             dirty_bytes: AtomicU64::new(0),
             known: Mutex::new(Known { available: 0, accepted_since: u64::MAX }),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -87,10 +90,28 @@ impl Space {
         known.accepted_since = known.accepted_since.saturating_add(len);
         // What is in memory still has to be written; the pack's own records need a little as well.
         let wanted = (self.spoken_for() + known.accepted_since) * 65 / 64 + LOG_ROOM_BYTES;
-        match wanted <= known.available {
-            true => Ok(()),
-            false => Err(Error::NoSpace),
-        }
+        let fits = wanted <= known.available;
+        self.refused.store(!fits, Ordering::Relaxed);
+        if fits { Ok(()) } else { Err(Error::NoSpace) }
+    }
+
+    /// Whether the disk is full, or nearly: what is free is no more than what is kept for deleting, or somebody who wanted
+    /// to write was refused, and there is no more room since.
+    pub(super) fn is_full(&self) -> bool {
+        let available = self.available();
+        let was_refused = self.refused.load(Ordering::Relaxed);
+        let least = self.spoken_for().max(self.reserve_bytes) + LOG_ROOM_BYTES;
+        available <= least || (was_refused && available <= least + 4 * REFRESH_BYTES)
+    }
+
+    /// What is to be set aside for deleting.
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
+    }
+
+    /// What is set aside for deleting now.
+    pub(super) fn reserve_held_bytes(&self) -> u64 {
+        std::fs::metadata(self.store.join(RESERVE_FILE)).map_or(0, |file| file.len())
     }
 
     /// Whether `len` more bytes would fit, without accepting them.

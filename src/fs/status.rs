@@ -2,7 +2,8 @@
 
 use super::Result;
 use super::volume::Volume;
-use crate::sys;
+use crate::chunks::record_len;
+use crate::{meta, sys};
 use serde::Serialize;
 
 /// What `verso status` shows. Sizes in bytes.
@@ -24,8 +25,14 @@ pub struct Status {
     pub unique_bytes: u64,
     /// The chunks as stored.
     pub stored_bytes: u64,
+    /// What the packs take on the disk.
+    pub pack_bytes: u64,
+    /// Bytes in the packs in which no chunk lies any more, or that hold none.
+    pub garbage_bytes: u64,
     /// The metadata with its log.
     pub metadata_bytes: u64,
+    /// Its log.
+    pub log_bytes: u64,
     /// Chunks.
     pub chunks: u64,
     /// Pack files.
@@ -34,15 +41,49 @@ pub struct Status {
     pub dirty_bytes: u64,
     /// Free on the disk under the store.
     pub available_bytes: u64,
+    /// The size of that disk.
+    pub disk_bytes: u64,
+    /// What is kept so that deleting works on a full disk.
+    pub reserve_bytes: u64,
+    /// How much of it is set aside now.
+    pub reserve_held_bytes: u64,
+    /// Writing fails, or soon will: the disk under the store is full.
+    pub is_full: bool,
+    /// The last upkeep that ran to its end.
+    pub last_upkeep: Option<LastUpkeep>,
     /// Why no more writes are taken, if so.
     pub failure: Option<String>,
+}
+
+/// How the last upkeep went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LastUpkeep {
+    /// When it ended, in nanoseconds since 1970.
+    pub ended: i64,
+    /// Rows of the past that went.
+    pub rows_dropped: u64,
+    /// Chunks that went.
+    pub chunks_removed: u64,
+    /// Bytes of the packs that were removed.
+    pub bytes_freed: u64,
+}
+
+impl From<meta::LastUpkeep> for LastUpkeep {
+    fn from(last: meta::LastUpkeep) -> LastUpkeep {
+        let meta::LastUpkeep { ended, rows_dropped, chunks_removed, bytes_freed } = last;
+        LastUpkeep { ended: ended.0, rows_dropped, chunks_removed, bytes_freed }
+    }
 }
 
 impl Volume {
     /// Counts everything: scans the inode and chunk tables.
     pub fn status(&self) -> Result<Status> {
-        let totals = self.meta.snapshot(|view| view.totals())?;
-        let available = sys::disk_space(&self.store).map_or(0, |space| space.available);
+        let (totals, last_upkeep) = self
+            .meta
+            .snapshot(|view| -> Result<_> { Ok((view.totals()?, view.last_upkeep()?)) })?;
+        let space = sys::disk_space(&self.store).ok();
+        let pack_bytes = self.ingest.packs().stored_bytes();
+        let record_bytes = totals.stored_bytes + totals.chunks * record_len(0);
         Ok(Status {
             store: self.store.display().to_string(),
             read_only: self.options.read_only,
@@ -52,11 +93,19 @@ impl Volume {
             logical_bytes: totals.logical_bytes,
             unique_bytes: totals.unique_bytes,
             stored_bytes: totals.stored_bytes,
+            pack_bytes,
+            garbage_bytes: pack_bytes.saturating_sub(record_bytes),
             metadata_bytes: self.meta.file_bytes() + self.meta.log_bytes(),
+            log_bytes: self.meta.log_bytes(),
             chunks: totals.chunks,
             packs: self.ingest.packs().packs()?.len() as u64,
             dirty_bytes: self.space.dirty_bytes(),
-            available_bytes: available,
+            available_bytes: space.map_or(0, |space| space.available),
+            disk_bytes: space.map_or(0, |space| space.total),
+            reserve_bytes: self.space.reserve_bytes(),
+            reserve_held_bytes: self.space.reserve_held_bytes(),
+            is_full: self.space.is_full(),
+            last_upkeep: last_upkeep.map(LastUpkeep::from),
             failure: self.failure.get().cloned(),
         })
     }

@@ -6,7 +6,9 @@
 //! | `POST /v1/sync` | 204 once everything acknowledged is on disk |
 //! | `POST /v1/check` `{"read_data": bool, "repair": bool}` | 200 and the report; 409 while another runs |
 //! | `POST /v1/tidy` `{"floor_ms": number or null}` | 200 and what came free |
-//! | `POST /v1/why`, `/v1/space`, `/v1/erase` `{"path": [bytes]}` | 200 and what retention says, what would come free, what was erased; `path` from the drive's root |
+//! | `POST /v1/preview` `{"floor_ms": number or null, "limit": number}` | 200 and what that would remove, name by name up to `limit` |
+//! | `POST /v1/room` `{}` | 200 and what the room that the store takes is for, and when how much comes free |
+//! | `POST /v1/why`, `/v1/space`, `/v1/erase` `{"path": [bytes]}` | 200 and what retention says, what would come free, what was erased; `path` from the drive's root; 404 where it never was |
 //! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
 //!
 //! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
@@ -33,6 +35,10 @@ pub trait Control: Send + Sync + 'static {
     fn check(&self, options: CheckOptions) -> Result<serde_json::Value, Refusal>;
     /// Carries out retention and gives room back, at once; `floor` takes the place of the setting.
     fn tidy(&self, floor: Option<Duration>) -> Result<serde_json::Value, Refusal>;
+    /// What [`Control::tidy`] would remove; of the single names at most `limit` lines.
+    fn preview(&self, floor: Option<Duration>, limit: usize) -> Result<serde_json::Value, Refusal>;
+    /// What the room that the store takes is for, and when how much of it comes free.
+    fn room(&self) -> Result<serde_json::Value, Refusal>;
     /// What retention says about everything that the name at `path` showed.
     fn why(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
     /// What would come free without `path`.
@@ -49,6 +55,9 @@ pub enum Refusal {
     /// Not now: somebody uses it.
     #[error("{0}")]
     Busy(String),
+    /// What it was about is not there, and never was.
+    #[error("{0}")]
+    Missing(String),
     /// It was tried and failed.
     #[error("{0}")]
     Failed(String),

@@ -124,6 +124,8 @@ fn router(options: ServerOptions, control: Arc<dyn Control>) -> Router {
         .route("/v1/sync", post(sync))
         .route("/v1/check", post(check))
         .route("/v1/tidy", post(tidy))
+        .route("/v1/preview", post(preview))
+        .route("/v1/room", post(room))
         .route("/v1/why", post(|state, path| of_path(state, path, |desk, path| desk.why(path))))
         .route("/v1/space", post(|state, path| of_path(state, path, |desk, path| desk.space(path))))
         .route("/v1/erase", post(|state, path| of_path(state, path, |desk, path| desk.erase(path))))
@@ -191,6 +193,32 @@ async fn tidy(State(control): State<Arc<dyn Control>>, Json(request): Json<Tidy>
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Preview {
+    #[serde(default)]
+    floor_ms: Option<u64>,
+    limit: usize,
+}
+
+async fn preview(
+    State(control): State<Arc<dyn Control>>,
+    Json(request): Json<Preview>,
+) -> Response {
+    let floor = request.floor_ms.map(Duration::from_millis);
+    match work(move || control.preview(floor, request.limit)).await {
+        Ok(preview) => Json(preview).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn room(State(control): State<Arc<dyn Control>>) -> Response {
+    match work(move || control.room()).await {
+        Ok(room) => Json(room).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
 /// Names are any bytes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +269,7 @@ fn done(outcome: Result<(), Refusal>) -> Response {
 fn refused(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Busy(why) => answer(StatusCode::CONFLICT, why),
+        Refusal::Missing(why) => answer(StatusCode::NOT_FOUND, why),
         Refusal::Failed(why) => answer(StatusCode::INTERNAL_SERVER_ERROR, why),
     }
 }
@@ -270,6 +299,12 @@ mod tests {
         }
         fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
             Ok(json!({ "floor": floor.map(|floor| floor.as_secs()) }))
+        }
+        fn preview(&self, floor: Option<Duration>, limit: usize) -> Result<Value, Refusal> {
+            Ok(json!({ "floor": floor.map(|floor| floor.as_secs()), "limit": limit }))
+        }
+        fn room(&self) -> Result<Value, Refusal> {
+            Err(Refusal::Missing("nothing there".to_owned()))
         }
         fn why(&self, path: &[u8]) -> Result<Value, Refusal> {
             Ok(json!({ "len": path.len() }))
@@ -303,6 +338,10 @@ mod tests {
         assert_eq!((busy.status, busy.success().unwrap_err().as_str()), (409, "in use"));
         let tidy = client(store.path()).post("/v1/tidy", &json!({ "floor_ms": 5000 })).unwrap();
         assert_eq!(tidy.body, json!({ "floor": 5 }));
+        let wanted = json!({ "floor_ms": 2000, "limit": 3 });
+        let preview = client(store.path()).post("/v1/preview", &wanted).unwrap();
+        assert_eq!(preview.body, json!({ "floor": 2, "limit": 3 }));
+        assert_eq!(client(store.path()).post("/v1/room", &json!({})).unwrap().status, 404);
         let why = client(store.path()).post("/v1/why", &json!({ "path": [255, 47] })).unwrap();
         assert_eq!(why.body, json!({ "len": 2 }));
         let space = client(store.path()).post("/v1/space", &json!({ "path": [] })).unwrap();

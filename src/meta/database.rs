@@ -2,7 +2,7 @@
 
 use super::counters::Counters;
 use super::writer::Writer;
-use super::{Error, Result, erase, past, schema};
+use super::{Error, Result, erase, past, schema, upkeep};
 use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
@@ -60,6 +60,7 @@ impl Meta {
         schema::verify(&writer)?;
         past::prepare(&writer)?;
         erase::prepare(&writer)?;
+        upkeep::prepare(&writer)?;
         let counters = Counters::load(&writer)?;
         let key: [u8; 16] =
             writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;

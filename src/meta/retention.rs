@@ -2,7 +2,7 @@
 //!
 //! Rows of the past never change, so what was read here holds until they are removed here.
 
-use super::{Period, Result, Tx, View};
+use super::{Fate, Period, Result, Tx, View};
 use crate::model::{Ino, Moment};
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row};
@@ -113,7 +113,7 @@ impl View<'_> {
     }
 
     /// When an inode ended, if it has: the last end that is recorded.
-    fn inode_end(&self, ino: Ino) -> Result<Option<Moment>> {
+    pub(super) fn inode_end(&self, ino: Ino) -> Result<Option<Moment>> {
         let mut statement = self.db.prepare_cached(
             "SELECT max(until) FROM inode_past WHERE ino = ?1 \
              AND NOT EXISTS (SELECT 1 FROM inode WHERE ino = ?1)",
@@ -137,44 +137,48 @@ impl Tx<'_> {
     }
 
     /// Removes what the inode was, but for what ended after `horizon` or held at a moment that is `kept`; how many rows
-    /// that were. What lives is not touched, also if it ended and lives again.
+    /// that were. A state that stays is whole: extents and attributes stay for as long as it lasted. What lives is not
+    /// touched, also if it ended and lives again.
     pub fn drop_history(&self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
-        // Its last state is one of the rows that go.
-        let has_ended = self.inode_end(ino)?.is_some_and(|ended| ended <= horizon);
-        let dropped = self.drop_past(ino, horizon, kept)?;
-        Ok(dropped + if has_ended { self.drop_ended(ino, kept)? } else { 0 })
+        // Told before its last state goes, which is one of the rows.
+        let fate = self.fate(ino, horizon, kept)?;
+        let dropped = self.drop_past(ino, &fate)?;
+        let ended = fate.end().map(|end| self.drop_ended(ino, end, fate.is_all()));
+        Ok(dropped + ended.transpose()?.unwrap_or(0))
     }
 
-    fn drop_past(&self, ino: Ino, horizon: Moment, kept: &[Kept]) -> Result<u64> {
+    fn drop_past(&self, ino: Ino, fate: &Fate) -> Result<u64> {
         let mut dropped = 0;
         for (table, key) in PAST_OF_INODE {
             let sql =
                 format!("SELECT {key}, since, until FROM {table} WHERE ino = ? AND until <= ?");
             let mut statement = self.db.prepare_cached(&sql)?;
-            let rows = statement.query_map((ino.0, horizon.0), |row| {
+            let rows = statement.query_map((ino.0, fate.horizon().0), |row| {
                 Ok((row.get(0)?, Moment(row.get(1)?), Moment(row.get(2)?)))
             })?;
             let rows: Vec<(Value, Moment, Moment)> = rows.collect::<rusqlite::Result<_>>()?;
             let sql = format!("DELETE FROM {table} WHERE ino = ? AND until = ? AND {key} = ?");
             let mut statement = self.db.prepare_cached(&sql)?;
-            let is_kept = |since, until| kept.iter().any(|kept| kept.needs(since, until));
-            for (key, _, until) in rows.into_iter().filter(|row| !is_kept(row.1, row.2)) {
+            let goes = |row: &(Value, Moment, Moment)| match table {
+                "inode_past" => fate.takes_state(row.1, row.2),
+                _ => fate.takes(row.1, Some(row.2)),
+            };
+            for (key, _, until) in rows.into_iter().filter(goes) {
                 dropped += statement.execute((ino.0, until.0, key))? as u64;
             }
         }
         Ok(dropped)
     }
 
-    /// Of an inode that has ended, removes what was never superseded and began after everything that is `kept`; with
-    /// nothing kept that is the whole inode. How many rows that were.
-    fn drop_ended(&self, ino: Ino, kept: &[Kept]) -> Result<u64> {
-        let last = kept.iter().map(|kept| kept.until).max().unwrap_or(Moment(i64::MIN));
+    /// Of an inode that has ended, removes what was never superseded and began at `end` or later; `whole`: there is
+    /// nothing else. How many rows that were.
+    fn drop_ended(&self, ino: Ino, end: Moment, whole: bool) -> Result<u64> {
         let mut dropped = 0;
         for table in ["extent", "xattr"] {
             let sql = format!("DELETE FROM {table} WHERE ino = ? AND since >= ?");
-            dropped += self.db.prepare_cached(&sql)?.execute((ino.0, last.0))? as u64;
+            dropped += self.db.prepare_cached(&sql)?.execute((ino.0, end.0))? as u64;
         }
-        if kept.is_empty() {
+        if whole {
             dropped +=
                 self.db.prepare_cached("DELETE FROM symlink WHERE ino = ?")?.execute([ino.0])?
                     as u64;

@@ -3,6 +3,7 @@
 mod basics;
 mod check;
 mod differences;
+mod foresee;
 mod history;
 mod history_access;
 mod history_moved;

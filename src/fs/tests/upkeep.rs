@@ -7,7 +7,7 @@ use super::*;
 use crate::model::{Keep, Moment, Policy, Step, moment_name};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Keeps everything for `floor`, and beyond it what `thinning` says.
 fn drive_with(floor: Duration, thinning: Vec<Step>) -> Drive {
@@ -21,7 +21,7 @@ fn drive_with(floor: Duration, thinning: Vec<Step>) -> Drive {
 }
 
 impl Drive {
-    fn tidy(&self) -> UpkeepReport {
+    pub(super) fn tidy(&self) -> UpkeepReport {
         let report = self.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
         let options = CheckOptions { read_data: true, repair: false };
         let checked = self.volume.check(options, &CheckProgress::default()).unwrap();

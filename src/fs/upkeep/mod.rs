@@ -2,23 +2,30 @@
 //!
 //! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
 //! are emptied and removed · `rebase.rs` differences that are stored whole · `why.rs` what retention says about one name · `space.rs` what
-//! would come free without one · `erase.rs` its end, at once. All of it is done while the drive is in use, in small
+//! would come free without one · `erase.rs` its end, at once · `foresee.rs` what retention would take, `preview.rs` name by
+//! name, `forecast.rs` when how much comes free. All of it is done while the drive is in use, in small
 //! steps; each can be the last one.
 
 mod collect;
 mod compact;
 mod erase;
+mod forecast;
+mod foresee;
+mod preview;
 mod rebase;
 mod retention;
 mod space;
 mod why;
 
 pub use erase::EraseReport;
+pub use forecast::{Coming, Room};
+pub use preview::{ByRule, Going, Preview};
 pub use space::SpaceReport;
 pub use why::Reason;
 
 use super::Result;
 use super::volume::Volume;
+use crate::meta::LastUpkeep;
 use crate::model::{ChunkRef, Moment, Policy, Timestamp};
 use parking_lot::Mutex;
 use retention::Terms;
@@ -77,24 +84,44 @@ impl Volume {
     ) -> Result<UpkeepReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
-        let mut policy = self.options.retention.clone();
-        policy.floor = floor.unwrap_or(policy.floor);
+        let policy = self.policy_with(floor);
         let rows_dropped = self.thin_out(&policy, stop)?;
         let rebased = self.rebase_last_ones(stop)?;
         let chunks_removed = self.collect(grace, stop)?;
         let freed = self.compact(stop)?;
-        Ok(UpkeepReport {
+        let report = UpkeepReport {
             rows_dropped,
             chunks_removed,
             chunks_moved: rebased + freed.chunks_moved,
             packs_removed: freed.packs,
             bytes_freed: freed.bytes,
-        })
+        };
+        if !stop() {
+            self.note_upkeep(&report)?;
+        }
+        Ok(report)
+    }
+
+    /// Records that upkeep ran to its end.
+    fn note_upkeep(&self, report: &UpkeepReport) -> Result<()> {
+        let UpkeepReport { rows_dropped, chunks_removed, bytes_freed, .. } = *report;
+        let last = LastUpkeep { ended: self.now(), rows_dropped, chunks_removed, bytes_freed };
+        self.freeing_write(|tx| Ok(tx.note_upkeep(&last)?))
+    }
+
+    /// The policy, with another floor if one is given.
+    fn policy_with(&self, floor: Option<Duration>) -> Policy {
+        let policy = self.options.retention.clone();
+        Policy { floor: floor.unwrap_or(policy.floor), ..policy }
     }
 
     /// What the policy comes to now.
     fn terms<'p>(&self, policy: &'p Policy) -> Terms<'p> {
-        let now = self.now();
+        self.terms_at(policy, self.now())
+    }
+
+    /// What the policy comes to at some moment, if nothing happens until then.
+    fn terms_at<'p>(&self, policy: &'p Policy, now: Timestamp) -> Terms<'p> {
         let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
         Terms { policy, now, horizon: Moment(now.0.saturating_sub(floor)) }
     }

@@ -190,6 +190,8 @@ pub(super) struct Shown {
     pub(super) number: u64,
     /// Whether it was more than a step on the way to the next one.
     pub(super) is_version: bool,
+    /// From when its inode had this content.
+    pub(super) content_since: Moment,
     pub(super) life: Life,
     pub(super) verdict: Verdict,
     pub(super) is_kept: bool,
@@ -197,7 +199,7 @@ pub(super) struct Shown {
 
 /// What becomes of everything that one name showed.
 pub(super) struct NamePlan {
-    periods: Vec<Period>,
+    pub(super) periods: Vec<Period>,
     pub(super) shown: Vec<Shown>,
 }
 
@@ -287,7 +289,7 @@ pub(super) fn plan_name(view: &View<'_>, terms: &Terms<'_>, name: &Name) -> Resu
 }
 
 /// The same where it is known whether there is a way to the directory.
-fn plan_name_in(
+pub(super) fn plan_name_in(
     view: &View<'_>,
     terms: &Terms<'_>,
     name: &Name,
@@ -344,7 +346,7 @@ fn lives_of(period: &Period, states: &[ContentState]) -> Vec<Shown> {
         };
         let shown = shown_as(period.ino, state.inode.saved.number, life);
         let is_version = state.inode.saved.is_cut || state.until.is_none();
-        (began < ended).then_some(Shown { is_version, ..shown })
+        (began < ended).then_some(Shown { is_version, content_since: state.since, ..shown })
     };
     states.iter().enumerate().filter_map(shown).collect()
 }
@@ -357,5 +359,6 @@ fn whole_life(period: &Period) -> Shown {
 
 fn shown_as(ino: Ino, number: u64, life: Life) -> Shown {
     let verdict = Verdict::Kept(Vec::new());
-    Shown { ino, number, is_version: true, life, verdict, is_kept: true }
+    let content_since = life.began;
+    Shown { ino, number, is_version: true, content_since, life, verdict, is_kept: true }
 }

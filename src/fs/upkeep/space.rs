@@ -55,7 +55,7 @@ impl Volume {
     }
 
     /// What comes free when nothing is left of these bases but one difference each: that one grows, and the base goes.
-    fn freed_by_storing_whole(&self, last_ones: &[(ChunkRef, ChunkRef)]) -> Result<u64> {
+    pub(super) fn freed_by_storing_whole(&self, last_ones: &[(ChunkRef, ChunkRef)]) -> Result<u64> {
         let mut freed = 0;
         for (base, chunk) in last_ones {
             let _places = self.ingest.hold_places();
