@@ -5,6 +5,7 @@
 mod crash_support;
 
 use crash_support::drive::{Drive, Options, check_clean};
+use crash_support::erasing::Erasure;
 use crash_support::load::Writer;
 use crash_support::{Rng, Scratch, is_root_or_skip, rounds};
 use std::collections::BTreeSet;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const WRITERS: usize = 4;
+/// Failpoints of erasing, which no load does.
+const ERASING: &str = "erase-";
 /// Loads that may be needed to reach a failpoint.
 const TRIES_MAX: usize = 3;
 
@@ -44,7 +47,9 @@ fn killed_at_random_moments() {
     let count = "SELECT count(*) FROM chunk WHERE base IS NOT NULL";
     let differences: u64 = db.query_row(count, [], |row| row.get(0)).unwrap();
     assert!(differences > 0, "no chunk was stored as a difference");
-    println!("{calls} acknowledged calls, {differences} differences, slowest start after a kill {slowest:?}");
+    println!(
+        "{calls} acknowledged calls, {differences} differences, slowest start after a kill {slowest:?}"
+    );
 }
 
 /// Every `failpoint::hit("…")` in the sources must be one that a load reaches, and dying there must lose nothing.
@@ -58,7 +63,8 @@ fn killed_at_every_failpoint() {
         return;
     }
     let mut rng = Rng::announced("killed_at_every_failpoint");
-    let names = failpoints();
+    let mut names = failpoints();
+    names.retain(|name| !name.starts_with(ERASING));
     assert!(!names.is_empty(), "no failpoint in the sources");
     let mut silent = Vec::new();
     for name in &names {
@@ -125,6 +131,41 @@ fn load_for(writers: &mut [Writer], time: Duration) {
             scope.spawn(move || writer.work(|| begun.elapsed() > time));
         }
     });
+}
+
+/// Killed at each step of an erase: what should stay stays, and erasing again really erases.
+#[test]
+fn killed_while_erasing() {
+    if !is_root_or_skip("killed_while_erasing") {
+        return;
+    }
+    if !cfg!(feature = "failpoints") {
+        eprintln!("SKIPPED killed_while_erasing: built without the feature failpoints");
+        return;
+    }
+    let mut rng = Rng::announced("killed_while_erasing");
+    let mut names = failpoints();
+    names.retain(|name| name.starts_with(ERASING));
+    assert!(names.len() > 5, "{names:?}");
+    // Steps of what an erase does by way of others.
+    names
+        .extend(["compact-after-commit", "pack-remove-before", "collect-after"].map(str::to_owned));
+    for name in &names {
+        let mut erasure = Erasure::new(&mut rng);
+        erasure.stop_and_check();
+        assert!(!erasure.left().is_empty(), "there is nothing to erase");
+        erasure.start(Some(name));
+        assert!(!erasure.erase(), "{name} was not reached");
+        assert_eq!(erasure.died_by(), Some(libc::SIGKILL), "{name}");
+        erasure.start(None);
+        erasure.check_what_stays(name);
+        assert!(erasure.erase(), "{name}: it can't be repeated");
+        erasure.check_what_stays(name);
+        assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}, still mounted");
+        erasure.stop_and_check();
+        assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}");
+    }
+    println!("killed at {} steps of erasing", names.len());
 }
 
 /// Names of all failpoints in `src`, found in the text.

@@ -1,7 +1,7 @@
 //! What erasing removes: everything that tells of something, with no trace of what it was.
 
-use super::{Result, Tx};
-use crate::model::{Ino, Moment};
+use super::{Result, Tx, View};
+use crate::model::{Ino, Moment, PackId};
 use rusqlite::Connection;
 
 /// When something was erased, and how much: nothing that says what it was. Any writer that doesn't know the table keeps
@@ -9,10 +9,23 @@ use rusqlite::Connection;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS erasure(\
      moment INTEGER PRIMARY KEY, inodes INTEGER NOT NULL, bytes INTEGER NOT NULL)";
 
-/// Makes sure that the table is there.
+/// The packs that hold what was erased, until they are gone. Only they tell of it once its rows went.
+const PACKS: &str = "CREATE TABLE IF NOT EXISTS erased_pack(pack INTEGER PRIMARY KEY)";
+
+/// Makes sure that the tables are there.
 pub(super) fn prepare(db: &Connection) -> Result<()> {
     db.execute_batch(TABLE)?;
+    db.execute_batch(PACKS)?;
     Ok(())
+}
+
+impl View<'_> {
+    /// The packs that hold what was erased.
+    pub fn erased_packs(&self) -> Result<Vec<PackId>> {
+        let mut statement = self.db.prepare_cached("SELECT pack FROM erased_pack")?;
+        let packs = statement.query_map([], |row| row.get(0).map(PackId))?;
+        Ok(packs.collect::<rusqlite::Result<_>>()?)
+    }
 }
 
 impl Tx<'_> {
@@ -30,6 +43,19 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM dentry_past WHERE parent = ? AND until <= ?")?
             .execute((directory.0, horizon.0))?;
         self.db.prepare_cached("DELETE FROM pin WHERE dir = ?")?.execute([directory.0])?;
+        Ok(())
+    }
+
+    /// Records that the pack holds what is being erased.
+    pub fn note_erased_pack(&self, pack: PackId) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO erased_pack (pack) VALUES (?)";
+        self.db.prepare_cached(sql)?.execute([pack.0])?;
+        Ok(())
+    }
+
+    /// The pack is gone, with what was erased.
+    pub fn forget_erased_pack(&self, pack: PackId) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM erased_pack WHERE pack = ?")?.execute([pack.0])?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses its part; all of it is test code
 
 pub(crate) mod drive;
+pub(crate) mod erasing;
 pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod power;

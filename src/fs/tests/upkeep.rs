@@ -523,3 +523,33 @@ fn what_is_erased_is_nowhere() {
     assert_eq!(drive.load(Ino::ROOT, "stays"), b"anew");
     drive.tidy();
 }
+
+/// A stop of the daemon, for example. Nothing of the name is left then that would lead to the rest.
+#[test]
+fn an_erase_that_was_stopped_is_finished_by_the_next_one_or_by_upkeep() {
+    for by_upkeep in [false, true] {
+        let drive = drive_with(DAY * 30, vec![]);
+        let (secret, other) = (noise(1, 50_000), noise(2, 900_000));
+        // Of its pack most is needed: it is not emptied for its own sake.
+        drive.save(Ino::ROOT, "stays", &other);
+        drive.save(Ino::ROOT, "secret plan", &secret);
+        drive.remove("secret plan");
+        let stopped = drive.volume.erase_history(b"secret plan", &|| true).unwrap();
+        assert!(stopped.erased == 1 && stopped.packs_left > 0, "{stopped:?}");
+        let needle = &secret[20_000..20_032];
+        assert!(!holding(&drive, needle).is_empty());
+        let drive = drive.crash();
+        let again = |path: &[u8]| drive.volume.erase_history(path, &|| false);
+        if by_upkeep {
+            drive.volume.upkeep(None, DAY, &|| false).unwrap();
+        } else {
+            assert_eq!(again(b"secret plan").unwrap().packs_left, 0);
+        }
+        for needle in [b"secret plan", needle] {
+            assert_eq!(holding(&drive, needle), Vec::<std::path::PathBuf>::new());
+        }
+        assert!(matches!(again(b"secret plan"), Err(Error::NotFound)));
+        assert!(drive.load(Ino::ROOT, "stays") == other);
+        drive.tidy();
+    }
+}

@@ -4,13 +4,18 @@
 //! the packs that held them are emptied and removed, however much of them is needed. What lives is not touched: who
 //! wants that gone too deletes it before. It stays where the disk under the store keeps what was deleted (snapshots,
 //! flash), and in backups.
+//!
+//! Interrupted anywhere, what is left of the rows is found at the same path, and the packs are known by the table
+//! `erased_pack` until they are gone: erasing again, or the next upkeep, goes on.
 
+use super::collect::IdSet;
 use super::space::{Needs, Owned, Tree};
 use super::why::find_name;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
-use crate::meta::{ChunkRow, View};
-use crate::model::{ChunkId, Ino, Moment, PackId};
+use crate::meta::{ChunkRow, Tx, View};
+use crate::model::{ChunkId, ChunkRef, Ino, Moment, PackId};
+use crate::sys::failpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -27,41 +32,70 @@ pub struct EraseReport {
     pub without_past: u64,
     /// Bytes that came free in the packs.
     pub bytes_freed: u64,
-    /// Packs that could not be removed, since something that is being written shows a part of them: to be tried again.
+    /// Packs that could not be removed yet, since something that is being written shows a part of them, or it was stopped.
+    /// Upkeep removes them.
     pub packs_left: u64,
 }
 
 impl Volume {
-    /// Erases the history of the name at `path` (from the drive's root), and of everything that is or was below it.
+    /// Erases the history of the name at `path` (from the drive's root), and of everything that is or was below it. What an
+    /// earlier call left when it was interrupted goes as well; an error that there is nothing at `path` is one only if
+    /// there was nothing of that either.
     pub fn erase_history(&self, path: &[u8], stop: &dyn Fn() -> bool) -> Result<EraseReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
+        let earlier = self.finish_erasing(None, stop)?;
         // A start after a power cut may go back to here, and reopens what ended since.
         let horizon = self.meta.last_moment();
         self.sync_all()?;
-        let (tree, owned) = self.meta.snapshot(|view| what_to_erase(view, path))?;
-        let going = self.chunks_that_go(&owned)?;
+        let (tree, owned) = match self.meta.snapshot(|view| what_to_erase(view, path)) {
+            Err(Error::NotFound) => return earlier.ok_or(Error::NotFound),
+            found => found?,
+        };
+        let packs = self.packs_that_go(&owned)?;
+        // From here on they go, whatever comes between.
+        self.freeing_write(|tx| {
+            packs.iter().try_for_each(|pack| tx.note_erased_pack(*pack))?;
+            Ok(())
+        })?;
+        failpoint::hit("erase-before-rows");
         self.erase_rows(&tree, &owned, horizon)?;
-        // What stays must not be a difference to what goes.
-        self.store_whole(&going.differences, stop)?;
-        let (bytes_freed, packs_left) = self.erase_chunks(&going.packs, stop)?;
         let erased = owned.ended.len() as u64;
-        self.freeing_write(|tx| Ok(tx.note_erasure(erased, bytes_freed)?))?;
+        let report = self.finish_erasing(Some(erased), stop)?.unwrap_or_default();
+        Ok(EraseReport { erased, without_past: owned.living.len() as u64, ..report })
+    }
+
+    /// Takes off the disk what was erased and may still be there: so many inodes just now, or what an earlier call left, if
+    /// anything (`None`: there was nothing).
+    pub(super) fn finish_erasing(
+        &self,
+        inodes: Option<u64>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<EraseReport>> {
+        let packs: HashSet<PackId> =
+            self.meta.read(|view| view.erased_packs())?.into_iter().collect();
+        if packs.is_empty() && inodes.is_none() {
+            return Ok(None);
+        }
+        failpoint::hit("erase-before-chunks");
+        // What stays must not be a difference to what went.
+        self.store_whole(&self.differences_to_nothing(&packs)?, stop)?;
+        let bytes_freed = self.erase_chunks(&packs, stop)?;
+        let kept: HashSet<PackId> =
+            self.ingest.packs().packs()?.iter().map(|pack| pack.id).collect();
+        self.freeing_write(|tx| Ok(tx.note_erasure(inodes.unwrap_or(0), bytes_freed)?))?;
         self.sync_commits()?;
         // The log still has the rows as they were.
+        failpoint::hit("erase-before-checkpoint");
         self.meta.checkpoint()?;
-        let without_past = owned.living.len() as u64;
-        Ok(EraseReport { erased, without_past, bytes_freed, packs_left })
+        failpoint::hit("erase-after-checkpoint");
+        self.freeing_write(|tx| {
+            packs.difference(&kept).try_for_each(|pack| tx.forget_erased_pack(*pack))?;
+            Ok(())
+        })?;
+        let packs_left = packs.intersection(&kept).count() as u64;
+        Ok(Some(EraseReport { bytes_freed, packs_left, ..EraseReport::default() }))
     }
-}
-
-/// The chunks that go.
-#[derive(Default)]
-struct Going {
-    /// The packs that hold them.
-    packs: HashSet<PackId>,
-    /// Chunks that stay, and are stored as differences to them.
-    differences: Vec<ChunkId>,
 }
 
 fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
@@ -72,43 +106,66 @@ fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
 }
 
 impl Volume {
-    /// What nothing but the history that goes shows.
-    fn chunks_that_go(&self, owned: &Owned) -> Result<Going> {
+    /// The packs of what nothing but the history that goes shows or needs.
+    fn packs_that_go(&self, owned: &Owned) -> Result<HashSet<PackId>> {
         let last = self.meta.last_chunk();
         self.meta.snapshot(|view| {
             let shown = Needs::of(view, owned, last)?;
             let needed = shown.clone().with_bases(view)?;
             let goes = |chunk| shown.goes_with_history(chunk) || needed.goes_with_history(chunk);
-            let mut going = Going::default();
-            view.each_difference(&mut |chunk, base| {
-                let is_left = shown.goes_with_history(base) && shown.stays(chunk);
-                going.differences.extend(is_left.then_some(chunk));
-            })?;
+            let mut packs = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
-                going.packs.extend(row.chunk.filter(|chunk| goes(chunk.id)).map(|c| c.at.pack));
+                packs.extend(row.chunk.filter(|chunk| goes(chunk.id)).map(|chunk| chunk.at.pack));
                 Ok(())
             })?;
-            Ok(going)
+            Ok(packs)
         })
     }
 
+    /// The chunks that are shown and are differences to a chunk in `packs` that isn't.
+    fn differences_to_nothing(&self, packs: &HashSet<PackId>) -> Result<Vec<ChunkId>> {
+        let last = self.meta.last_chunk();
+        self.meta.snapshot(|view| {
+            let mut named = IdSet::up_to(last);
+            view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+            let mut bases = HashSet::new();
+            view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
+                let is_there = |chunk: &ChunkRef| packs.contains(&chunk.at.pack);
+                bases.extend(row.chunk.filter(is_there).map(|chunk| chunk.id));
+                Ok(())
+            })?;
+            let mut found = Vec::new();
+            view.each_difference(&mut |chunk, base| {
+                if named.contains(chunk) && !named.contains(base) && bases.contains(&base) {
+                    found.push(chunk);
+                }
+            })?;
+            Ok(found)
+        })
+    }
+
+    /// Removes all rows, in an order in which the path leads to what is left, should it be interrupted.
     fn erase_rows(&self, tree: &Tree, owned: &Owned, horizon: Moment) -> Result<()> {
-        let inodes: Vec<Ino> = owned.ended.iter().chain(&owned.living).copied().collect();
-        for batch in inodes.chunks(INODES_PER_COMMIT) {
+        let inodes = owned.ended.iter().chain(&owned.living).copied();
+        let files: Vec<Ino> = inodes.filter(|ino| !tree.folders.contains(ino)).collect();
+        for batch in files.chunks(INODES_PER_COMMIT) {
             self.freeing_write(|tx| {
-                for ino in batch {
-                    tx.drop_history(*ino, horizon, &[])?;
-                    tx.drop_lost_names_of(*ino, horizon)?;
+                batch.iter().try_for_each(|ino| erase_inode(tx, *ino, horizon))
+            })?;
+            failpoint::hit("erase-after-files");
+        }
+        let folders: Vec<Ino> = tree.folders_found.iter().rev().copied().collect();
+        for batch in folders.chunks(INODES_PER_COMMIT) {
+            self.freeing_write(|tx| {
+                for folder in batch {
+                    tx.drop_lost_names_in(*folder, horizon)?;
+                    if owned.ended.contains(folder) {
+                        erase_inode(tx, *folder, horizon)?;
+                    }
                 }
                 Ok(())
             })?;
-        }
-        let folders: Vec<Ino> = tree.folders.iter().copied().collect();
-        for batch in folders.chunks(INODES_PER_COMMIT) {
-            self.freeing_write(|tx| {
-                batch.iter().try_for_each(|folder| tx.drop_lost_names_in(*folder, horizon))?;
-                Ok(())
-            })?;
+            failpoint::hit("erase-after-folders");
         }
         let (parent, name) = &tree.top;
         self.freeing_write(|tx| {
@@ -121,15 +178,22 @@ impl Volume {
         })
     }
 
-    /// Takes what nothing names any more off the disk. Answers how many bytes came free, and how many of the packs stay
-    /// because something that is being written shows a part of them.
-    fn erase_chunks(&self, packs: &HashSet<PackId>, stop: &dyn Fn() -> bool) -> Result<(u64, u64)> {
+    /// Takes what nothing names any more off the disk. Answers how many bytes came free. Packs may stay: because something
+    /// that is being written shows a part of them, or because it was stopped.
+    fn erase_chunks(&self, packs: &HashSet<PackId>, stop: &dyn Fn() -> bool) -> Result<u64> {
         self.collect(Duration::ZERO, stop)?;
+        failpoint::hit("erase-before-packs");
         self.ingest.packs().begin_pack()?;
         self.empty_packs(packs, stop)?;
+        failpoint::hit("erase-emptied-packs");
         let freed = self.remove_packs(stop)?;
-        let left = self.ingest.packs().packs()?;
-        let left = left.iter().filter(|pack| packs.contains(&pack.id)).count();
-        Ok((freed.bytes, left as u64))
+        failpoint::hit("erase-removed-packs");
+        Ok(freed.bytes)
     }
+}
+
+fn erase_inode(tx: &Tx<'_>, ino: Ino, horizon: Moment) -> Result<()> {
+    tx.drop_history(ino, horizon, &[])?;
+    tx.drop_lost_names_of(ino, horizon)?;
+    Ok(())
 }

@@ -23,8 +23,8 @@ pub use preview::{ByRule, Going, Preview};
 pub use space::SpaceReport;
 pub use why::Reason;
 
-use super::Result;
 use super::volume::Volume;
+use super::{Error, Result};
 use crate::meta::LastUpkeep;
 use crate::model::{ChunkRef, Moment, Policy, Timestamp};
 use parking_lot::Mutex;
@@ -89,12 +89,19 @@ impl Volume {
         let rebased = self.rebase_last_ones(stop)?;
         let chunks_removed = self.collect(grace, stop)?;
         let freed = self.compact(stop)?;
+        let erased = match self.finish_erasing(None, stop) {
+            Err(Error::NoSpace) => {
+                log::warn!("no room to empty packs that hold what was erased");
+                None
+            }
+            outcome => outcome?,
+        };
         let report = UpkeepReport {
             rows_dropped,
             chunks_removed,
             chunks_moved: rebased + freed.chunks_moved,
             packs_removed: freed.packs,
-            bytes_freed: freed.bytes,
+            bytes_freed: freed.bytes + erased.map_or(0, |report| report.bytes_freed),
         };
         if !stop() {
             self.note_upkeep(&report)?;

@@ -105,13 +105,16 @@ fn last_ones(
 pub(super) struct Tree {
     pub(super) top: Name,
     pub(super) folders: HashSet<Ino>,
+    /// The same, each after one through which it is found.
+    pub(super) folders_found: Vec<Ino>,
     /// How many living names each inode has in it.
     inodes: HashMap<Ino, u32>,
 }
 
 impl Tree {
     pub(super) fn below(view: &View<'_>, top: Name) -> Result<Tree> {
-        let mut tree = Tree { top, folders: HashSet::new(), inodes: HashMap::new() };
+        let (inodes, folders_found) = (HashMap::new(), Vec::new());
+        let mut tree = Tree { top, folders: HashSet::new(), folders_found, inodes };
         let mut folders = Vec::new();
         for period in view.name_periods(tree.top.0, &tree.top.1)? {
             *tree.inodes.entry(period.ino).or_default() += u32::from(period.until.is_none());
@@ -119,6 +122,7 @@ impl Tree {
         }
         while let Some(folder) = folders.pop() {
             if tree.folders.insert(folder) {
+                tree.folders_found.push(folder);
                 tree.take_in(view, folder, &mut folders)?;
             }
         }
