@@ -16,6 +16,8 @@ use oracle_support::tree::{self, Promise};
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// Lives with each slot.
+const LIVES: usize = 2;
 /// Steps that are remembered before anything happens to the daemon.
 const STEPS: usize = 80;
 /// Steps that are remembered after each kill.
@@ -42,7 +44,7 @@ fn lives(test: &str, slot: (&'static str, Duration)) {
     if !is_root_or_skip(test) {
         return;
     }
-    for round in 0..rounds(1) {
+    for round in 0..rounds(LIVES) {
         let mut rng = Rng::announced(test);
         let mut life = Life::new(test, slot, &mut rng);
         live(&mut life);

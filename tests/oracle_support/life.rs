@@ -165,23 +165,33 @@ impl Life {
 
     /// Mounts the store, which is not mounted, as it was at so many moments younger than `floor`.
     pub(crate) fn look_back_by_mount(&mut self, count: usize, floor: i64, when: &str) {
-        let then = self.scratch.path("then");
         for _ in 0..count {
-            let young: Vec<usize> = (0..self.remembered.len())
-                .filter(|at| now().saturating_sub(self.remembered[*at].moment) < floor)
-                .collect();
-            let Some(at) = young.get(self.rng.below(young.len().max(1) as u64) as usize) else {
+            let now = now();
+            let mut young: Vec<&Remembered> = self.remembered.iter().collect();
+            young.retain(|one| now.saturating_sub(one.moment) < floor);
+            if young.is_empty() {
                 return;
-            };
-            let one = &self.remembered[*at];
-            let mut options = self.options.clone();
-            options.args = vec!["--at".to_owned(), moment_name(Moment(one.moment))];
-            let drive = Drive::start_with(&self.store(), &then, &options)
-                .unwrap_or_else(|why| panic!("{why}"));
-            self.compare(one, &tree::read(&then).unwrap(), when, &then);
-            drive.stop();
-            self.compared += 1;
+            }
+            let one = young[self.rng.below(young.len() as u64) as usize];
+            self.compared += usize::from(self.mount_and_compare(one, floor, when));
         }
+    }
+
+    /// False if the moment became too old meanwhile.
+    fn mount_and_compare(&self, one: &Remembered, floor: i64, when: &str) -> bool {
+        let (then, mut options) = (self.scratch.path("then"), self.options.clone());
+        options.args = vec!["--at".to_owned(), moment_name(Moment(one.moment))];
+        let drive = Drive::start_with(&self.store(), &then, &options);
+        let shown = drive.as_ref().map(|_| tree::read(&then));
+        let is_young = now().saturating_sub(one.moment) < floor;
+        if is_young {
+            let shown = shown.unwrap_or_else(|why| panic!("{when}: {why}")).unwrap();
+            self.compare(one, &shown, when, &then);
+        }
+        if let Ok(drive) = drive {
+            drive.stop();
+        }
+        is_young
     }
 
     /// What retention doesn't keep goes now; how many rows of the past that were.

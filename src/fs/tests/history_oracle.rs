@@ -1,13 +1,42 @@
 //! Every moment of a random life, opened through `@at`, is what was there then.
+//!
+//! `VERSO_ORACLE_LIVES` sets how many lives are led.
 
 use super::rewind::{Choices, change};
 use super::*;
-use crate::model::{FileKind, Moment, moment_name};
+use crate::chunks::ContentHasher;
+use crate::model::{ChunkHash, FileKind, Mode, Moment, moment_name};
 use crate::sys::Clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// Lives that are led with each slot.
+const LIVES: u64 = 10;
+/// Moments of a life.
+const STEPS: usize = 160;
 
 /// Everything below a directory, by path.
-pub(super) type Tree = BTreeMap<String, String>;
+pub(super) type Tree = BTreeMap<String, Found>;
+
+/// A moment, and what was there.
+pub(super) type Recorded = (Moment, Tree);
+
+/// What a path shows. Equal if a program sees the same; which inode it is is another matter.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    ino: Ino,
+    /// What the past shows exactly, whatever the slot: kind, attributes by name, target, size and content.
+    exact: String,
+    /// The hash of its content.
+    content: ChunkHash,
+    /// What it shows within a slot as it became: mode, owner, and the time of a content.
+    settled: (Mode, u32, u32, Option<Timestamp>),
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Found) -> bool {
+        self.exact == other.exact && self.settled == other.settled
+    }
+}
 
 /// What a program finds below a directory, living or not. Looks up every name and forgets it again.
 pub(super) fn found(volume: &Volume, dir: Ino) -> Tree {
@@ -21,7 +50,7 @@ fn walk(volume: &Volume, dir: Ino, path: &str, tree: &mut Tree) {
         let attr = volume.lookup(dir, &name).unwrap();
         assert_eq!((attr.ino, attr.kind), (ino, kind), "as listed and as looked up");
         let path = format!("{path}/{}", String::from_utf8_lossy(&name));
-        tree.insert(path.clone(), line(volume, &attr));
+        tree.insert(path.clone(), shown(volume, &attr));
         if kind == FileKind::Directory {
             walk(volume, ino, &path, tree);
         }
@@ -55,7 +84,7 @@ pub(super) fn names(volume: &Volume, dir: Ino) -> Vec<(Vec<u8>, Ino, FileKind)> 
     }
 }
 
-fn line(volume: &Volume, attr: &Attr) -> String {
+fn shown(volume: &Volume, attr: &Attr) -> Found {
     let Attr { ino, kind, mode, uid, gid, rdev, size, mtime, .. } = *attr;
     let xattrs: Vec<_> = volume
         .listxattr(ino)
@@ -63,19 +92,21 @@ fn line(volume: &Volume, attr: &Attr) -> String {
         .into_iter()
         .map(|name| (volume.getxattr(ino, &name).unwrap(), name))
         .collect();
-    let line = format!("{kind:?} {mode:?} {uid} {gid} {rdev} {xattrs:?}");
+    let mut exact = format!("{kind:?} {rdev} {xattrs:?}");
+    let (mut time, mut hasher) = (None, ContentHasher::default());
     match kind {
-        FileKind::Directory => line,
-        FileKind::Symlink => line + &format!(" to {:?}", volume.readlink(ino).unwrap()),
+        FileKind::Directory => {}
+        FileKind::Symlink => exact += &format!(" to {:?}", volume.readlink(ino).unwrap()),
         _ => {
             // A file that has no content yet is as old as that will be.
-            let mtime = (size > 0).then_some(mtime);
+            time = (size > 0).then_some(mtime);
             let content = content(volume, ino);
             assert_eq!(content.len() as u64, size);
-            let sum = content.iter().fold(0_u64, |sum, b| sum.wrapping_mul(31) + u64::from(*b));
-            line + &format!(" {size} {sum:x} {mtime:?}")
+            hasher.update(&content);
+            exact += &format!(" {size} {}", hasher.finish());
         }
     }
+    Found { ino, exact, content: hasher.finish(), settled: (mode, uid, gid, time) }
 }
 
 /// The bytes of a file, read in pieces.
@@ -107,45 +138,119 @@ fn at(volume: &Volume, moment: Moment) -> Tree {
     tree
 }
 
-pub(super) fn compare(volume: &Volume, recorded: &[(Moment, Tree)], step: usize, when: &str) {
-    for (index, (moment, tree)) in recorded.iter().enumerate().step_by(step) {
-        assert_eq!(&at(volume, *moment), tree, "{when}, step {index}");
-    }
-    assert_eq!(volume.views.len(), 0, "all is forgotten");
+/// What a life was, and how exactly its past shows it.
+pub(super) struct Life<'a> {
+    pub(super) recorded: &'a [Recorded],
+    pub(super) slot: Duration,
 }
 
-fn live(seed: u64, steps: usize) {
-    let none = VolumeOptions { coalesce: Duration::ZERO, ..options() };
-    let drive = Drive::with(none);
-    let mut choices = Choices(seed);
+impl Life<'_> {
+    /// Compares every `step`-th of these moments with what is shown; answers how many that were.
+    pub(super) fn compare(
+        &self,
+        volume: &Volume,
+        moments: &[Recorded],
+        step: usize,
+        when: &str,
+    ) -> usize {
+        for (index, (moment, tree)) in moments.iter().enumerate().step_by(step) {
+            let shown = at(volume, *moment);
+            let place = format!("{when}, step {index}");
+            assert!(shown.keys().eq(tree.keys()), "{place}: {shown:#?}, not {tree:#?}");
+            for (path, shown) in &shown {
+                let was = &tree[path];
+                let is_same = was == shown || self.became(*moment, was, shown);
+                assert!(is_same, "{place}, {path}: {shown:?}, not {was:?}");
+            }
+            assert_eq!(first_names(&shown), first_names(tree), "{place}: which are one file");
+        }
+        assert_eq!(volume.views.len(), 0, "all is forgotten");
+        moments.len().div_ceil(step)
+    }
+
+    /// Whether the file got what is shown later in the slot, before its content changed.
+    fn became(&self, moment: Moment, was: &Found, shown: &Found) -> bool {
+        let slot = |moment: Moment| moment.0.checked_div_euclid(self.slot.as_nanos() as i64);
+        let after = self.recorded.partition_point(|(at, _)| *at <= moment);
+        let in_slot = |at: Moment| slot(at).is_some() && slot(at) == slot(moment);
+        let later = self.recorded[after..].iter().take_while(|(at, _)| in_slot(*at));
+        let states = later.filter_map(|(_, tree)| tree.values().find(|found| found.ino == was.ino));
+        let mut states = states.take_while(|found| found.content == was.content);
+        was.exact == shown.exact && states.any(|found| found.settled == shown.settled)
+    }
+}
+
+/// Of each path, the first of all names of its inode.
+fn first_names(tree: &Tree) -> Vec<&String> {
+    let mut first = HashMap::new();
+    tree.iter().map(|(path, found)| *first.entry(found.ino).or_insert(path)).collect()
+}
+
+/// Compares as exactly as with a slot of 0.
+pub(super) fn compare(volume: &Volume, recorded: &[Recorded], step: usize, when: &str) {
+    Life { recorded, slot: Duration::ZERO }.compare(volume, recorded, step, when);
+}
+
+/// A new drive's directories for random changes.
+pub(super) fn directories(volume: &Volume) -> Vec<Ino> {
     let mut directories = vec![Ino::ROOT];
     for name in ["d", "e"] {
-        let made = drive.volume.mkdir(&ROOT, Ino::ROOT, name.as_bytes(), 0o755).unwrap();
+        let made = volume.mkdir(&ROOT, Ino::ROOT, name.as_bytes(), 0o755).unwrap();
         directories.push(made.ino);
     }
+    directories
+}
+
+/// One random change, and what is there after it.
+pub(super) fn changed(volume: &Volume, choices: &mut Choices, directories: &[Ino]) -> Recorded {
+    change(volume, choices, directories);
+    // What was opened and not written is committed with what comes next.
+    volume.commit_deferred().unwrap();
+    // The very moment of the change: looking at what is there notes times of reading, at later ones.
+    (volume.meta.last_moment(), found(volume, Ino::ROOT))
+}
+
+/// How many moments were recorded, each of which was compared, and how often in all.
+fn live(seed: u64, slot: Duration) -> (usize, usize) {
+    let drive = Drive::with(VolumeOptions { coalesce: slot, ..options() });
+    let mut choices = Choices(seed);
+    let directories = directories(&drive.volume);
     let mut recorded = Vec::new();
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         drive.clock.advance(Duration::from_secs(1));
-        change(&drive.volume, &mut choices, &directories);
-        // What was opened and not written is committed with what comes next.
-        drive.volume.commit_deferred().unwrap();
-        // The very moment of the change: looking at what is there notes times of reading, at later ones.
-        let moment = drive.volume.meta.last_moment();
-        recorded.push((moment, found(&drive.volume, Ino::ROOT)));
+        recorded.push(changed(&drive.volume, &mut choices, &directories));
     }
     drive.clock.advance(Duration::from_secs(1));
-    compare(&drive.volume, &recorded, 1, "still open");
+    let life = Life { recorded: &recorded, slot };
+    let place = |what| format!("seed {seed}, {what}");
+    let mut compared = life.compare(&drive.volume, &recorded, 1, &place("still open"));
     let drive = drive.reopen();
-    compare(&drive.volume, &recorded, 5, "opened again");
+    compared += life.compare(&drive.volume, &recorded, 7, &place("opened again"));
     let drive = drive.crash();
-    compare(&drive.volume, &recorded, 5, "after a crash");
+    compared += life.compare(&drive.volume, &recorded, 7, &place("after a crash"));
+    (recorded.len(), compared)
+}
+
+fn lives(slot: Duration) {
+    let asked = std::env::var("VERSO_ORACLE_LIVES").ok();
+    let lives = asked.map_or(LIVES, |count| count.parse().expect("it is a number"));
+    let (mut moments, mut compared) = (0, 0);
+    for seed in 0..lives {
+        let (more, times) = live(seed, slot);
+        (moments, compared) = (moments + more, compared + times);
+    }
+    println!("{moments} moments with a slot of {slot:?}, compared {compared} times");
+    assert!(lives < LIVES || moments >= 1600, "{moments}");
 }
 
 #[test]
 fn every_moment_is_shown_as_it_was() {
-    for seed in 0..4 {
-        live(seed, 100);
-    }
+    lives(Duration::ZERO);
+}
+
+#[test]
+fn with_a_slot_every_moment_is_shown_as_exactly_as_is_promised() {
+    lives(Duration::from_secs(10));
 }
 
 /// Counting goes on above what may have been handed out before; by the clock that is over soon.
