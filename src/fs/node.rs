@@ -85,19 +85,25 @@ impl NodeState {
     /// daemon, another user writes now, or it was thrown away to be written anew.
     pub(super) fn must_cut_before(&self) -> bool {
         let saved = &self.inode.saved;
-        let is_thrown_away = self.rewriting_since.is_some() && self.committed_size > 0;
-        let is_over = self.uncut_since.is_none() || saved.author != self.author || is_thrown_away;
+        let is_over =
+            self.uncut_since.is_none() || saved.author != self.author || self.is_thrown_away();
         !saved.is_cut && is_over
+    }
+
+    /// Whether the committed content was thrown away to be written anew.
+    fn is_thrown_away(&self) -> bool {
+        self.rewriting_since.is_some() && self.committed_size > 0
     }
 
     /// What is to be recorded of the next content. `digest`: by how much it changes.
     pub(super) fn next_saved(&self, is_cut: bool, digest: u64) -> Saved {
         let saved = &self.inode.saved;
         let is_next = saved.is_cut || self.must_cut_before();
+        let cause = if self.is_thrown_away() { Cause::Rewrite } else { Cause::Save };
         Saved {
             number: saved.number + u64::from(is_next),
             author: self.author,
-            cause: self.cause.unwrap_or(if is_next { Cause::Save } else { saved.cause }),
+            cause: self.cause.unwrap_or(if is_next { cause } else { saved.cause }),
             is_cut,
             digest: saved.digest.wrapping_add(digest),
         }

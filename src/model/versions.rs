@@ -19,6 +19,8 @@ pub struct ContentDigest(pub u64);
 pub enum Cause {
     /// The file was written to.
     Save,
+    /// It was emptied and written anew. To people that is a save like any other.
+    Rewrite,
     /// Another file was moved to the name.
     Replace,
     /// It was brought back by itself.
@@ -38,12 +40,14 @@ impl Cause {
             Cause::Restore => 2,
             Cause::Rewind => 3,
             Cause::Import => 4,
+            Cause::Rewrite => 5,
         }
     }
 
     /// The cause that the metadata keeps by this number.
     pub fn from_number(number: u8) -> Option<Cause> {
-        let all = [Cause::Save, Cause::Replace, Cause::Restore, Cause::Rewind, Cause::Import];
+        use Cause::{Import, Replace, Restore, Rewind, Rewrite, Save};
+        let all = [Save, Replace, Restore, Rewind, Import, Rewrite];
         all.into_iter().find(|cause| cause.number() == number)
     }
 
@@ -62,7 +66,7 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cause::Save => "save",
+            Cause::Save | Cause::Rewrite => "save",
             Cause::Replace => "replace",
             Cause::Restore => "restore",
             Cause::Rewind => "rewind",
@@ -112,8 +116,8 @@ impl From<&State> for Life {
 ///   content before the slot by way of others (`a`, then `b` and `a`) leaves no version: nothing changed.
 /// - Nothing coalesces across another user, a restore or rewind (before or after it), a moment in `pins`, or a
 ///   deletion; nor with what is left when something between was dropped.
-/// - Nor does a content coalesce with a truncation to nothing that follows it: the content is a version, in
-///   whatever slot. The empty state itself is one if it lasted beyond its slot; if new content followed within
+/// - Nor does a content coalesce with a truncation to nothing that follows it, whether or not something new was written
+///   before it was saved: the content is a version, in whatever slot. An empty state itself is one if it lasted beyond its slot; if new content followed within
 ///   it, it was only a way of writing.
 ///
 /// A version ends when the next one begins, or when the name was deleted; so at the end of every
@@ -195,7 +199,7 @@ impl Fold<'_> {
     fn separates(&self, before: &State, next: &State) -> bool {
         let slot = |state: &State| state.began.0.checked_div_euclid(self.slot);
         let other_slot = self.slot == 0 || slot(before) != slot(next);
-        let truncated = next.size == 0 && before.size > 0;
+        let truncated = before.size > 0 && (next.size == 0 || next.cause == Cause::Rewrite);
         let asked_for = before.cause.is_asked_for() || next.cause.is_asked_for();
         let pin = self.pins.partition_point(|pin| *pin < before.began);
         let pinned = self.pins.get(pin).is_some_and(|pin| *pin < next.began);

@@ -6,5 +6,6 @@ mod commands;
 mod contract;
 mod history;
 mod mounted;
+mod readme;
 mod rewinding;
 mod support;

@@ -87,7 +87,9 @@ impl Volume {
         let cause = told.ok_or(Error::Invalid)?;
         let _tree = self.tree.lock();
         let inode = self.living_inode(ino)?;
-        if inode.attr.kind != FileKind::File || matches!(cause, Cause::Save | Cause::Replace) {
+        if inode.attr.kind != FileKind::File
+            || matches!(cause, Cause::Save | Cause::Rewrite | Cause::Replace)
+        {
             return Ok(());
         }
         let node = self.nodes.get(ino);

@@ -306,7 +306,7 @@ fn file_showing(
         size,
         author: saved.author,
         cause: match saved.cause {
-            Cause::Save if content.since < period.since => Cause::Replace,
+            Cause::Save | Cause::Rewrite if content.since < period.since => Cause::Replace,
             told => told,
         },
     };

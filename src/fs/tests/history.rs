@@ -162,10 +162,16 @@ fn the_same_content_again_is_no_version() {
 fn saves_within_a_slot_are_one_version() {
     let drive = Drive::new();
     for text in texts() {
-        drive.save(Ino::ROOT, "f", text.as_bytes());
+        drive.overwrite("f", text.as_bytes());
         drive.clock.advance(Duration::from_millis(10));
     }
     assert_eq!(drive.versions(".versions/f"), ["save 9"]);
+    // Who throws it away and writes it anew may not have meant to.
+    for text in ["oops", "again", "and again"] {
+        drive.save(Ino::ROOT, "f", text.as_bytes());
+        drive.clock.advance(Duration::from_millis(10));
+    }
+    assert_eq!(drive.versions(".versions/f"), ["save 9", "oops", "again", "and again"]);
 }
 
 #[test]
@@ -508,8 +514,7 @@ fn a_file_that_is_saved_empty_on_the_way_has_no_gap() {
         drive.volume.release(handle).unwrap();
         drive.clock.advance(Duration::from_millis(1));
     }
-    // Within one slot, and nothing was between them.
-    assert_eq!(drive.versions(".versions/f"), ["two"]);
+    assert_eq!(drive.versions(".versions/f"), ["one", "two"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn pins_that_make_no_sense_are_refused() {
 fn saves_within_a_slot_are_apart_where_a_pin_is_between() {
     let drive = Drive::new();
     for text in ["one", "two", "three"] {
-        drive.save(Ino::ROOT, "f", text.as_bytes());
+        drive.overwrite("f", text.as_bytes());
         if text == "two" {
             pin(&drive, Ino::ROOT, "p", "").unwrap();
         }

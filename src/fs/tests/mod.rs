@@ -103,6 +103,14 @@ impl Drive {
         self.volume.getattr(attr.ino).unwrap()
     }
 
+    /// Writes over the beginning of a file of the root, which is made if there is none, and closes it.
+    fn overwrite(&self, name: &str, content: &[u8]) {
+        let (_, handle) = self.create(Ino::ROOT, name);
+        self.volume.write(handle, 0, content).unwrap();
+        self.volume.flush(handle).unwrap();
+        self.volume.release(handle).unwrap();
+    }
+
     fn load(&self, parent: Ino, name: &str) -> Vec<u8> {
         let attr = self.volume.lookup(parent, name.as_bytes()).unwrap();
         let handle = self.volume.open(attr.ino, READ_WRITE).unwrap();

@@ -143,18 +143,19 @@ fn a_life_is_as_long_as_its_version() {
 
 #[test]
 fn causes_are_written_out_and_kept_by_number() {
-    let causes = [Cause::Save, Cause::Replace, Cause::Restore, Cause::Rewind, Cause::Import];
+    use Cause::{Import, Replace, Restore, Rewind, Rewrite, Save};
+    let causes = [Save, Replace, Restore, Rewind, Import, Rewrite];
     let written = causes.map(|cause| cause.to_string()).join(" ");
-    assert_eq!(written, "save replace restore rewind import");
+    assert_eq!(written, "save replace restore rewind import save");
     assert_eq!(causes.map(|cause| Cause::from_number(cause.number())), causes.map(Some));
-    assert_eq!(Cause::from_number(5), None);
+    assert_eq!(Cause::from_number(6), None);
 }
 
 /// Histories with everything that matters, dense enough for several states in a slot.
 fn histories() -> impl Strategy<Value = Vec<State>> {
     let cause = prop_oneof![
         12 => Just(Cause::Save), 1 => Just(Cause::Restore), 1 => Just(Cause::Rewind),
-        1 => Just(Cause::Replace), 1 => Just(Cause::Import),
+        1 => Just(Cause::Replace), 1 => Just(Cause::Import), 2 => Just(Cause::Rewrite),
     ];
     let author = prop_oneof![6 => Just(1u32), 1 => Just(2u32)];
     let deletion = prop::option::weighted(0.1, 1i64..4);
@@ -189,7 +190,7 @@ fn separated(states: &[State]) -> Vec<i64> {
         before.author != next.author
             || asked_for(before)
             || asked_for(next)
-            || (next.size == 0 && before.size > 0)
+            || (before.size > 0 && (next.size == 0 || next.cause == Cause::Rewrite))
             || before.ended != Some(next.began)
     };
     let parted = states.windows(2).filter(|pair| separates(pair));
@@ -268,4 +269,12 @@ proptest! {
         left.retain(|_| dropped.next() == Some(false));
         prop_assert_eq!(&versions(&left, &pins, SLOT), &left);
     }
+}
+
+#[test]
+fn what_was_emptied_and_written_anew_is_a_version_of_its_own() {
+    let rewrite = |began, content| State { cause: Cause::Rewrite, ..save(began, content) };
+    let states = [save(1, 7), save(2, 8), rewrite(3, 9), rewrite(4, 10), save(5, 11)];
+    // What is added coalesces, what replaces doesn't.
+    assert_eq!(shown(&states, &[]), [(2, 8), (3, 9), (5, 11)]);
 }
