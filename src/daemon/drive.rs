@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// The directory of a directory's history, in which nothing is named to these commands.
-const HISTORY: &str = ".versions";
+pub(super) const HISTORY: &str = ".versions";
 
 /// Runs `work` on the drive in which the path lies, and on the path within it.
 pub(super) fn on_tree(

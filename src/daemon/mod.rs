@@ -18,6 +18,7 @@ mod tidy;
 mod umount;
 mod upkeep;
 mod waited;
+mod why;
 
 use crate::cli::{
     Cli, Command, ConfigCommand, Exit, Failure, HelperArgs, completions, manual, say, warn,
@@ -61,7 +62,7 @@ fn run() -> Result<(), Failure> {
         Command::Restore(args) => history::restore(&args, cli.config.as_deref()),
         Command::Undelete(args) => history::undelete(&args, cli.config.as_deref()),
         Command::Rewind(args) => history::rewind(&args, cli.config.as_deref()),
-        Command::Why(args) => contract::why(&args, cli.config.as_deref()),
+        Command::Why(args) => why::why(&args, cli.config.as_deref()),
         Command::Space(args) => contract::space(&args, cli.config.as_deref()),
         Command::Erase(args) => contract::erase(&args, cli.config.as_deref()),
         Command::Pin(args) => pins::pin(&args, cli.config.as_deref()),

@@ -8,4 +8,5 @@ mod history;
 mod mounted;
 mod readme;
 mod rewinding;
+mod room;
 mod support;

@@ -15,7 +15,7 @@
 //!
 //! `table.rs` numbers of views, and how long they live · `attrs.rs` attributes · `access.rs` who may read
 //! them · `read.rs` contents ·
-//! `told.rs` extended attributes of what lives · `undelete.rs` moving out of `@deleted`.
+//! `numbered.rs` the numbers of versions · `told.rs` extended attributes of what lives · `undelete.rs` moving out of `@deleted`.
 
 mod access;
 mod attrs;
@@ -24,6 +24,7 @@ mod list;
 mod lookup;
 mod moments;
 mod moved;
+mod numbered;
 mod read;
 mod table;
 mod told;
@@ -31,5 +32,6 @@ mod undelete;
 mod versions;
 
 pub(super) use lookup::HISTORY_NAME;
+pub(super) use numbered::Numbered;
 pub(super) use table::{ViewTable, is_view};
 pub(super) use told::told_name;

@@ -7,6 +7,7 @@ use super::collect::IdSet;
 use super::forecast::Left;
 use super::foresee::Foreseen;
 use super::retention::{Carry, Name, NamePlan, Shown, Terms, plan_name_in};
+use super::why::NO_WAY;
 use crate::chunks::record_len;
 use crate::fs::Result;
 use crate::fs::volume::Volume;
@@ -18,8 +19,6 @@ use std::time::Duration;
 
 /// Numbers of versions that one line tells.
 const NUMBERS_MAX: usize = 100;
-/// What no rule drops, and goes since nobody can get to it.
-const NO_WAY: &str = "its folder is gone";
 
 /// What upkeep would take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,7 +226,7 @@ impl Looking<'_> {
 }
 
 fn rule_of(shown: &Shown) -> String {
-    match shown.verdict.is_kept() {
+    match shown.is_lost() {
         true => NO_WAY.to_owned(),
         false => shown.verdict.rule().to_string(),
     }

@@ -197,6 +197,13 @@ pub(super) struct Shown {
     pub(super) is_kept: bool,
 }
 
+impl Shown {
+    /// Whether no rule drops it, but nobody can get to it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.verdict.is_kept() && !self.is_kept
+    }
+}
+
 /// What becomes of everything that one name showed.
 pub(super) struct NamePlan {
     pub(super) periods: Vec<Period>,

@@ -1,16 +1,21 @@
 //! Why something of the past is still there, and until when.
 
-use super::retention::{Name, Shown, plan_name};
+use super::retention::{Name, Shown, Terms, plan_name};
+use crate::fs::history::Numbered;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::View;
 use crate::model::{Ino, Until};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What no rule drops, and goes since nobody can get to it.
+pub(super) const NO_WAY: &str = "its folder is gone";
 
 /// What retention says about one content that a name showed. Times are nanoseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// The number of the content, as in the names of versions; 0 for what has none, such as a folder.
+    /// The number of the version, as in its name in `.versions`; 0 for what has none, such as a folder that is there.
     pub number: u64,
     /// From when the name showed it.
     pub began: i64,
@@ -27,16 +32,53 @@ pub struct Reason {
 }
 
 impl Volume {
-    /// What retention says about everything that the name at `path` showed, the oldest first. `path` is from the drive's
-    /// root, and may be one that is deleted.
+    /// What retention says about everything that the name at `path` showed, and about what its file was under earlier
+    /// names, the oldest first. `path` is from the drive's root, and may be one that is deleted.
     pub fn why(&self, path: &[u8]) -> Result<Vec<Reason>> {
         let terms = self.terms(&self.options.retention);
         self.meta.snapshot(|view| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
+            let mut listed = self.numbered_versions(view, name.0, &name.1)?;
             let plan = plan_name(view, &terms, &name)?;
-            Ok(plan.shown.iter().filter(|shown| shown.is_version).map(reason).collect())
+            let mut reasons: Vec<Reason> = Vec::new();
+            for shown in plan.shown.iter().filter(|shown| shown.is_version) {
+                let at = listed.iter().position(|version| is_shown_as(shown, version));
+                let number = at.map_or(shown.number, |at| listed.remove(at).number);
+                reasons.push(Reason { number, ..reason(shown) });
+            }
+            reasons.extend(reasons_elsewhere(view, &terms, &listed)?);
+            reasons.sort_by_key(|reason| reason.began);
+            Ok(reasons)
         })
     }
+}
+
+/// What is said about versions that their files had under other names.
+fn reasons_elsewhere(
+    view: &View<'_>,
+    terms: &Terms<'_>,
+    versions: &[Numbered],
+) -> Result<Vec<Reason>> {
+    let mut names: BTreeSet<Name> = BTreeSet::new();
+    for ino in versions.iter().map(|version| version.ino).collect::<BTreeSet<Ino>>() {
+        names.extend(view.lost_names_of(ino)?);
+    }
+    let mut reasons: BTreeMap<u64, Reason> = BTreeMap::new();
+    for name in names {
+        let plan = plan_name(view, terms, &name)?;
+        for version in versions {
+            let found = plan.shown.iter().find(|shown| is_shown_as(shown, version));
+            let said = found.map(|shown| Reason { number: version.number, ..reason(shown) });
+            reasons.extend(said.map(|said| (version.number, said)));
+        }
+    }
+    Ok(reasons.into_values().collect())
+}
+
+fn is_shown_as(shown: &Shown, version: &Numbered) -> bool {
+    (shown.ino, shown.content_since) == (version.ino, version.content_since)
+        && version.ended.is_none_or(|ended| shown.life.began < ended)
+        && shown.life.ended.is_none_or(|ended| version.began < ended)
 }
 
 fn reason(shown: &Shown) -> Reason {
@@ -44,13 +86,17 @@ fn reason(shown: &Shown) -> Reason {
         Some(Until::At(at)) => Some(at.0),
         Some(Until::Live | Until::Forever) | None => None,
     };
+    let rules = match shown.is_lost() {
+        true => vec![NO_WAY.to_owned()],
+        false => shown.verdict.rules().map(|rule| rule.to_string()).collect(),
+    };
     Reason {
         number: shown.number,
         began: shown.life.began.0,
         ended: shown.life.ended.map(|ended| ended.0),
         bytes: shown.life.bytes,
         kept: shown.is_kept,
-        rules: shown.verdict.rules().map(|rule| rule.to_string()).collect(),
+        rules,
         until,
     }
 }
