@@ -223,3 +223,44 @@ fn what_the_room_is_for() {
     assert_eq!(room.coming[2].bytes, 0);
     about(room.coming[3].bytes, 50_000);
 }
+
+/// A picture that is painted over: its saves are differences, and of the last one left the base goes as well.
+#[test]
+fn what_is_stored_as_a_difference_is_counted_as_it_will_be() {
+    let drive = Drive::with(VolumeOptions {
+        retention: Policy { thinning: vec![], ..policy() },
+        coalesce: Duration::ZERO,
+        pack_bytes: 1 << 20,
+        ..options()
+    });
+    let mut content = noise(1, 1 << 20);
+    for n in 0..4 {
+        drive.save(Ino::ROOT, "picture", &content);
+        drive.clock.advance(DAY);
+        for (row, bytes) in content.chunks_mut(9000).enumerate().skip(20).take(60) {
+            bytes[2000..2500].copy_from_slice(&noise(100 * n + row as u64, 500));
+        }
+    }
+    let bases = |volume: &Volume| {
+        let mut bases = BTreeSet::new();
+        let each = &mut |_, base| {
+            bases.insert(base);
+        };
+        volume.meta.read(|view| view.each_difference(each)).unwrap();
+        bases.len()
+    };
+    assert!(bases(&drive.volume) > 3);
+    let (used, coming) = (drive.volume.bytes_in_use_of_all(), drive.volume.room().unwrap().coming);
+    // The first goes, and is the base of others; then these, but for the last.
+    drive.clock.advance(DAY * 17 + HOUR);
+    let mut freed = preview_and_tidy(&drive, None).bytes;
+    assert!(bases(&drive.volume) > 3);
+    for _ in 0..2 {
+        drive.clock.advance(DAY);
+        freed += preview_and_tidy(&drive, None).bytes;
+    }
+    assert_eq!(bases(&drive.volume), 0);
+    assert_eq!(used - drive.volume.bytes_in_use_of_all(), freed);
+    assert!(freed > 50_000 && coming[1].bytes == 0, "{freed}, {coming:?}");
+    assert_eq!(coming[2].bytes, freed);
+}
