@@ -11,6 +11,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// A base that is longer than so many times its difference is none: reading a few bytes should not take reading many.
 const BASE_LEN_FACTOR_MAX: u64 = 4;
 
+/// Shorter chunks are never stored as differences: what they take beside their bytes, in their record and in the chunk table, would
+/// stay.
+const DIFFERENCE_LEN_MIN: usize = 4 << 10;
+
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
     packs: PackStore,
@@ -108,7 +112,9 @@ impl Ingest {
         let base = self.base_for(meta, plain, trail)?;
         let _appending = self.appending.read();
         let stored = self.packs.append(&tree, plain, base.as_ref())?;
-        trail.note_attempt(base.is_some(), stored.is_difference);
+        if stored.is_difference {
+            trail.note_gain();
+        }
         let base = base.filter(|_| stored.is_difference).map(|base| base.chunk.id);
         // The number is asked for after the append: see `Meta::next_chunk`.
         let chunk = ChunkRef { id: meta.next_chunk(), hash, at: stored.at, base };
@@ -125,8 +131,13 @@ impl Ingest {
 
     /// The chunk that lay where the next new one lies, or, where that is a difference itself, its base: a difference is
     /// never to another difference. Noted as used, so that nobody collects it while the difference is made.
-    fn base_for(&self, meta: &Meta, plain: &[u8], trail: &Trail) -> Result<Option<Base>> {
+    fn base_for(&self, meta: &Meta, plain: &[u8], trail: &mut Trail) -> Result<Option<Base>> {
+        if plain.len() < DIFFERENCE_LEN_MIN {
+            return Ok(None);
+        }
         let Some(before) = trail.predecessor(meta, plain.len() as u64)? else { return Ok(None) };
+        // Until it turns out to be of use.
+        trail.note_miss();
         let base = self.base_of(meta, &before)?.unwrap_or(before);
         let is_long = u64::from(base.at.plain_len) > plain.len() as u64 * BASE_LEN_FACTOR_MAX;
         if self.is_damaged(base.id) || base.base.is_some() || is_long {

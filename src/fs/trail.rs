@@ -125,12 +125,13 @@ impl Trail {
         self.at += len;
     }
 
-    /// Whether the next chunk was a difference to its predecessor, where there was one.
-    pub(super) fn note_attempt(&mut self, was_tried: bool, is_difference: bool) {
-        match (was_tried, is_difference) {
-            (_, true) => self.misses = 0,
-            (true, false) => self.misses += 1,
-            (false, false) => {}
-        }
+    /// The next chunk has a predecessor to which it is no difference.
+    pub(super) fn note_miss(&mut self) {
+        self.misses = self.misses.saturating_add(1);
+    }
+
+    /// The next chunk is a difference to its predecessor after all.
+    pub(super) fn note_gain(&mut self) {
+        self.misses = 0;
     }
 }
