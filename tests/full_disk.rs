@@ -49,9 +49,10 @@ fn json(arguments: &[&str], path: &Path) -> Value {
     serde_json::from_str(&said(arguments, path)).unwrap()
 }
 
-fn is_full(drive: &Drive) -> bool {
-    let is_full = json(&["status", "--json"], &drive.mountpoint)["volume"]["is_full"].as_bool();
-    let text = said(&["status"], &drive.mountpoint);
+/// As the store or what is mounted there tells.
+fn is_full(at: &Path) -> bool {
+    let is_full = json(&["status", "--json"], at)["volume"]["is_full"].as_bool();
+    let text = said(&["status"], at);
     let told = text.lines().find(|line| line.starts_with("full "));
     assert_eq!(told.is_some(), is_full.unwrap(), "{text}");
     told.is_some_and(|line| line.contains("--space") && line.contains("tidy --floor"))
@@ -74,14 +75,19 @@ fn a_full_disk_says_what_comes_free_and_gives_it_back_at_once() {
     let options = Options { settings, ..Options::default() };
     let drive = Drive::start_with(&store, &mountpoint, &options).unwrap();
     let dir = mountpoint.join("shared");
-    assert!(!is_full(&drive));
+    assert!(!is_full(&mountpoint));
     let mut living = fill(&dir, 1);
-    assert!(living.len() > 30 && is_full(&drive), "{}", living.len());
+    assert!(living.len() > 30 && is_full(&mountpoint), "{}", living.len());
+    drive.stop();
+    assert!(is_full(&store));
+    let drive = Drive::start_with(&store, &mountpoint, &options).unwrap();
     // Deleting works and brings nothing back: the floor keeps it.
     let gone = living.split_off(living.len() / 2);
     gone.iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
-    let refused = save(&dir.join("more"), 7).unwrap_err();
-    assert_eq!(refused.raw_os_error(), Some(libc::ENOSPC));
+    // (Stopping made a little room: the database's log is empty.)
+    let few = fill(&dir, 3);
+    assert!(few.len() < 8, "{}", few.len());
+    living.extend(few);
     let gone_bytes = (gone.len() * FILE_BYTES) as u64;
     let room = &json(&["status", "--space", "--json"], &mountpoint)["room"];
     let coming = |n: usize| room["coming"][n]["bytes"].as_u64().unwrap();
@@ -89,18 +95,18 @@ fn a_full_disk_says_what_comes_free_and_gives_it_back_at_once() {
     assert!((gone_bytes..gone_bytes + gone_bytes / 8).contains(&coming(3)), "{room}");
     let preview = json(&["tidy", "--floor", "0s", "--dry-run", "--json"], &mountpoint);
     assert_eq!(preview["bytes"].as_u64(), Some(coming(3)), "{preview}");
-    assert!(is_full(&drive));
+    assert!(is_full(&mountpoint));
     let report = json(&["tidy", "--floor", "0s", "--yes", "--json"], &mountpoint);
     // But for the packs at both ends, which others are in as well.
     assert!(report["bytes_freed"].as_u64().unwrap() > gone_bytes - (3 << 20), "{report}");
-    assert!(!is_full(&drive));
+    assert!(!is_full(&mountpoint));
     let more = fill(&dir, 2);
     assert!(more.len() + 4 > gone.len(), "{} after {}", more.len(), gone.len());
-    assert!(is_full(&drive));
+    assert!(is_full(&mountpoint));
     for (path, _) in &more[..10] {
         said(&["erase", "--yes"], path);
     }
-    assert!(!is_full(&drive));
+    assert!(!is_full(&mountpoint));
     save(&dir.join("after"), 8).expect("there is room again");
     for (path, seed) in living.iter().chain(&more[10..]) {
         let is_same = fs::read(path).unwrap() == Rng::seeded(*seed).bytes(FILE_BYTES);

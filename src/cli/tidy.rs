@@ -55,17 +55,23 @@ fn summary(preview: &Preview) -> String {
             .into();
     }
     let mut text = format!(
-        "{} would come free; {versions} versions of {names} names would go; nothing was changed",
-        format_bytes(*bytes)
+        "{} would come free; {} of {} would go; nothing was changed",
+        format_bytes(*bytes),
+        counted(*versions, "version"),
+        counted(*names, "name")
     );
     for sum in &preview.by_rule {
-        text +=
-            &format!("\n{:>10}  {}: {} versions", format_bytes(sum.bytes), sum.rule, sum.versions);
+        let versions = counted(sum.versions, "version");
+        text += &format!("\n{:>10}  {}: {versions}", format_bytes(sum.bytes), sum.rule);
     }
     if *unused_bytes > 0 {
         text += &format!("\n{:>10}  is needed by nothing already", format_bytes(*unused_bytes));
     }
     text
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Numbers in rising order, as `v1-v3, v5`.
@@ -119,7 +125,7 @@ mod tests {
             ..Preview::default()
         };
         let text = summary(&preview);
-        assert!(text.starts_with("4.00 KiB would come free; 4 versions of 1 names"), "{text}");
+        assert!(text.starts_with("4.00 KiB would come free; 4 versions of 1 name "), "{text}");
         assert!(text.contains("  2.00 KiB  a rule: 4 versions"), "{text}");
         assert!(text.contains("  1.00 KiB  is needed by nothing already"), "{text}");
         assert!(summary(&Preview::default()).starts_with("nothing would go"));
