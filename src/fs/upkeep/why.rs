@@ -5,9 +5,9 @@ use crate::fs::history::Numbered;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::View;
-use crate::model::{Ino, Until};
+use crate::model::{Ino, Moment, Until};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// What no rule drops, and goes since nobody can get to it.
 pub(super) const NO_WAY: &str = "its folder is gone";
@@ -38,47 +38,58 @@ impl Volume {
         let terms = self.terms(&self.options.retention);
         self.meta.snapshot(|view| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
-            let mut listed = self.numbered_versions(view, name.0, &name.1)?;
+            let mut listed: HashMap<Content, Vec<Numbered>> = HashMap::new();
+            for version in self.numbered_versions(view, name.0, &name.1)? {
+                listed.entry((version.ino, version.content_since)).or_default().push(version);
+            }
             let plan = plan_name(view, &terms, &name)?;
             let mut reasons: Vec<Reason> = Vec::new();
             for shown in plan.shown.iter().filter(|shown| shown.is_version) {
-                let at = listed.iter().position(|version| is_shown_as(shown, version));
-                let number = at.map_or(shown.number, |at| listed.remove(at).number);
+                let same = listed.get_mut(&(shown.ino, shown.content_since));
+                let number = same.and_then(|same| take_number(same, shown));
+                let number = number.unwrap_or(shown.number);
                 reasons.push(Reason { number, ..reason(shown) });
             }
-            reasons.extend(reasons_elsewhere(view, &terms, &listed)?);
+            reasons.extend(reasons_elsewhere(view, &terms, listed)?);
             reasons.sort_by_key(|reason| reason.began);
             Ok(reasons)
         })
     }
 }
 
+/// An inode, and from when it had a content.
+type Content = (Ino, Moment);
+
+/// The number of the version as which the name showed it, which is taken out.
+fn take_number(versions: &mut Vec<Numbered>, shown: &Shown) -> Option<u64> {
+    let is_same = |version: &Numbered| {
+        version.ended.is_none_or(|ended| shown.life.began < ended)
+            && shown.life.ended.is_none_or(|ended| version.began < ended)
+    };
+    let at = versions.iter().position(is_same)?;
+    Some(versions.remove(at).number)
+}
+
 /// What is said about versions that their files had under other names.
 fn reasons_elsewhere(
     view: &View<'_>,
     terms: &Terms<'_>,
-    versions: &[Numbered],
+    mut versions: HashMap<Content, Vec<Numbered>>,
 ) -> Result<Vec<Reason>> {
+    versions.retain(|_, versions| !versions.is_empty());
     let mut names: BTreeSet<Name> = BTreeSet::new();
-    for ino in versions.iter().map(|version| version.ino).collect::<BTreeSet<Ino>>() {
+    for ino in versions.keys().map(|(ino, _)| *ino).collect::<BTreeSet<Ino>>() {
         names.extend(view.lost_names_of(ino)?);
     }
-    let mut reasons: BTreeMap<u64, Reason> = BTreeMap::new();
+    let mut reasons: Vec<Reason> = Vec::new();
     for name in names {
-        let plan = plan_name(view, terms, &name)?;
-        for version in versions {
-            let found = plan.shown.iter().find(|shown| is_shown_as(shown, version));
-            let said = found.map(|shown| Reason { number: version.number, ..reason(shown) });
-            reasons.extend(said.map(|said| (version.number, said)));
+        for shown in &plan_name(view, terms, &name)?.shown {
+            let same = versions.get_mut(&(shown.ino, shown.content_since));
+            let number = same.and_then(|same| take_number(same, shown));
+            reasons.extend(number.map(|number| Reason { number, ..reason(shown) }));
         }
     }
-    Ok(reasons.into_values().collect())
-}
-
-fn is_shown_as(shown: &Shown, version: &Numbered) -> bool {
-    (shown.ino, shown.content_since) == (version.ino, version.content_since)
-        && version.ended.is_none_or(|ended| shown.life.began < ended)
-        && shown.life.ended.is_none_or(|ended| version.began < ended)
+    Ok(reasons)
 }
 
 fn reason(shown: &Shown) -> Reason {
