@@ -7,11 +7,14 @@
 #![allow(clippy::unwrap_used)] // all of it is test code
 
 mod crash_support;
+mod history_support;
 mod oracle_support;
 mod support;
 
 use crash_support::{Rng, is_root_or_skip, rounds};
+use history_support::Place;
 use oracle_support::life::Life;
+use oracle_support::secrecy::Secrecy;
 use oracle_support::tree::{self, Promise};
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
@@ -25,6 +28,9 @@ const STEPS_AFTER_KILL: usize = 6;
 const KILLS: usize = 3;
 /// Moments that are mounted each time that the store is not.
 const MOUNTED: usize = 3;
+/// Changes of owners and permissions between two looks at what can be read.
+const PERMISSION_STEPS: usize = 60;
+const PERMISSION_ROUNDS: usize = 3;
 /// What every life must at least compare, so that it can't come to nothing unnoticed.
 const COMPARED_MIN: usize = 400;
 /// What is promised to be kept when most must go, beyond the age of the moment that divides them.
@@ -98,6 +104,25 @@ fn live_with_little_kept(life: &mut Life) {
     life.look_back_within(floor, 2, "tidied and killed");
     life.stop();
     life.look_back_by_mount(MOUNTED, floor, "tidied, mounted as it was");
+}
+
+/// Random owners and permissions: nobody reads in the past what was closed to them then or lies behind a directory
+/// that is closed today, nor a version or something deleted that they could never read.
+#[test]
+fn nobody_reads_more_in_the_past_than_they_could() {
+    let test = "nobody_reads_more_in_the_past_than_they_could";
+    let Some(place) = Place::new(test, &["grep", "xargs"]) else { return };
+    let mut rng = Rng::announced(test);
+    let (mut moments, mut versions) = (0, 0);
+    let mut life = Secrecy::new(&place, rng.fork());
+    for _ in 0..PERMISSION_ROUNDS * rounds(1) {
+        (0..PERMISSION_STEPS).for_each(|_| life.step());
+        moments += life.check_moments();
+        versions += life.check_versions();
+    }
+    println!("{moments} files of moments and {versions} versions were read");
+    assert!(moments > 50 && versions > 5, "{moments}, {versions}: nobody could read anything");
+    place.finish();
 }
 
 /// The comparison itself: each kind of difference is one.

@@ -6,13 +6,16 @@ use super::work::Worker;
 use crate::crash_support::drive::{Drive, Options, check_clean, verso};
 use crate::crash_support::{Rng, Scratch, run};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use versofs::model::{Moment, gmt_name, moment_name};
 
 /// Of so many moments one has the rest of its second to itself, for the door that knows whole seconds only.
 const QUIET_ONE_OF: u64 = 5;
+
+/// How often a command asks a daemon that was just started.
+const TIDY_TRIES: usize = 50;
 
 /// A moment, and what was there.
 struct Remembered {
@@ -196,8 +199,19 @@ impl Life {
 
     /// What retention doesn't keep goes now; how many rows of the past that were.
     pub(crate) fn tidy(&self) -> u64 {
-        let told = run(verso().args(["tidy", "--json"]).arg(self.root()));
-        let report: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let mut tidy = verso();
+        tidy.args(["tidy", "--json"]).arg(self.root());
+        // The mount answers a moment before the daemon's socket does.
+        let is_done = |output: Output| output.status.success().then_some(output.stdout);
+        let tries = (0..TIDY_TRIES).find_map(|_| {
+            let told = is_done(tidy.output().unwrap());
+            told.or_else(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                None
+            })
+        });
+        let told = tries.unwrap_or_else(|| run(&mut tidy).into_bytes());
+        let report: serde_json::Value = serde_json::from_slice(&told).unwrap();
         report["rows_dropped"].as_u64().unwrap()
     }
 

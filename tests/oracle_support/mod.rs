@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // all of it is test code
 
 pub(crate) mod life;
+pub(crate) mod secrecy;
 pub(crate) mod tree;
 pub(crate) mod work;
 
