@@ -5,6 +5,7 @@
 mod data;
 mod memfs;
 mod million;
+mod past;
 mod peers;
 mod report;
 mod studio;
@@ -61,6 +62,16 @@ struct Args {
     /// What the session of `--studio` is made from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measures instead whether a million changes of the past slow the live tree; with `--saves 0` there are none, which
+    /// shows the noise. Takes 6 minutes and 1.5 GB on the disk.
+    #[arg(long, group = "instead")]
+    history: bool,
+    /// How many files both stores of `--history` show.
+    #[arg(long, default_value_t = 10_000)]
+    names: usize,
+    /// How often `--history` saves over each of them.
+    #[arg(long, default_value_t = 100)]
+    saves: usize,
     /// The directory on the disk to measure on; everything made there is removed again.
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
@@ -111,6 +122,10 @@ fn run(args: &Args) -> Result<(), Failure> {
     }
     if args.studio {
         return studio::measure(&base.0, &verso, args.seed);
+    }
+    if args.history {
+        let load = past::Load { names: args.names, saves: args.saves };
+        return past::measure(&base.0, &verso, &load, args.rounds);
     }
     let works = chosen_works(&args.only)?;
     let mut peers = Vec::new();

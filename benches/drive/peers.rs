@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How long a filesystem may take to mount before it counts as failed.
 const MOUNT_WAIT: Duration = Duration::from_secs(30);
+/// What Linux counts processor time in for programs, whatever the kernel itself ticks at.
+const TICKS_PER_SECOND: f64 = 100.0;
 /// How long a daemon may take to end by itself after its mount is gone.
 const END_WAIT: Duration = Duration::from_secs(60);
 
@@ -164,6 +166,17 @@ impl Daemon {
         let text = status.lines().find_map(|l| l.strip_prefix(line))?;
         let kib: u64 = text.trim().trim_end_matches(" kB").parse().ok()?;
         Some(kib * 1024)
+    }
+
+    /// Processor time that the process has taken so far, in seconds; 0 when it has ended.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // The name, in brackets, may hold anything; user and system time are the 12th and 13th field after it.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: u64 =
+            fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        ticks as f64 / TICKS_PER_SECOND
     }
 
     fn wait_for_end(&mut self) {
