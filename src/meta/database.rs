@@ -15,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Memory for pages that the writing connection keeps.
-const WRITER_CACHE_BYTES: i64 = 24 << 20;
+/// Memory for pages that the writing connection keeps. SQLite looks through all of them at each commit that split a
+/// page (it numbers pages beyond the database's end for a moment): more of them cost more than the reads that they
+/// save, which the kernel's page cache answers.
+const WRITER_CACHE_BYTES: i64 = 4 << 20;
 /// Memory for pages that each reading connection keeps.
 const READER_CACHE_BYTES: i64 = 2 << 20;
 /// Reading connections that are kept open when idle.
