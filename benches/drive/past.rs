@@ -1,5 +1,6 @@
 //! Whether a long past slows the live tree: the same operations on two stores that show the same files, one with a
-//! million changes behind it and one with none, alternating in slices of a few files, so that a noisy moment of the machine hits both alike.
+//! million changes behind it and one with none, alternating in slices of a few files, so that a noisy moment of the
+//! machine hits both alike.
 
 use crate::data::Data;
 use crate::peers::{Daemon, start_verso_exact};
@@ -20,7 +21,7 @@ const WRITERS: usize = 2;
 /// What the past may cost of an operation's rate.
 const RATIO_MIN: f64 = 0.9;
 const STORES: [&str; 2] = ["fresh", "long-past"];
-/// One of its files is larger than any content here.
+/// No content here is longer.
 const BUFFER_BYTES: usize = 8192;
 
 /// How much past is made.
@@ -146,7 +147,7 @@ fn directory(top: &Path, place: Place, number: usize) -> PathBuf {
     top.join(parent).join(format!("{number:02}"))
 }
 
-/// What is measured: a name, whether the kernel must have forgotten the names before, and the work on files `n` to `n + SLICE_FILES`.
+/// What is measured: its name, whether the kernel must have forgotten the names before, and the work on one slice.
 struct Operation {
     title: &'static str,
     forgets: bool,
