@@ -39,6 +39,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("env_logger", &["daemon"]),
     ("fastcdc", &["chunks"]),
     ("fuser", &["fuse"]),
+    ("globset", &["model"]),
     ("httparse", &["http"]),
     ("imagesize", &["recall"]),
     ("indicatif", &["cli"]),

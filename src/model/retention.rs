@@ -106,6 +106,18 @@ impl Policy {
         ends.min().map(|end| end.min(now))
     }
 
+    /// Whether this policy keeps everything that was there at `moment`: then what is not there was not.
+    pub fn is_whole_at(&self, moment: Moment, now: Timestamp) -> bool {
+        moment.0 >= now.0
+            || moment > self.horizon(now)
+            || (!self.has_limits() && self.whole_at(moment, now) == Some(moment))
+    }
+
+    /// What ended after this is kept in any case.
+    pub fn horizon(&self, now: Timestamp) -> Moment {
+        Moment(now.0.saturating_sub(nanos(self.floor)))
+    }
+
     fn has_limits(&self) -> bool {
         self.versions_max.is_some() || self.bytes_max.is_some()
     }
@@ -177,6 +189,8 @@ pub enum Rule {
     OverVersions(u64),
     /// Newer ones fill the number of bytes.
     OverBytes(u64),
+    /// Its name makes no versions.
+    NoVersions,
 }
 
 impl fmt::Display for Rule {
@@ -195,6 +209,7 @@ impl fmt::Display for Rule {
             Rule::OverVersions(1) => write!(f, "over the limit of 1 version"),
             Rule::OverVersions(max) => write!(f, "over the limit of {max} versions"),
             Rule::OverBytes(max) => write!(f, "over the limit of {max} bytes"),
+            Rule::NoVersions => write!(f, "its name makes no versions"),
         }
     }
 }
@@ -331,6 +346,16 @@ pub fn plan(history: &[Life], policy: &Policy, pins: &[Moment], now: Timestamp) 
         .collect();
     limit(history, policy, &mut verdicts);
     verdicts
+}
+
+/// Decides about the history of a name that makes no versions: only what is live stays. One verdict each, in the same
+/// order.
+pub fn plan_without_versions(history: &[Life]) -> Vec<Verdict> {
+    let judge = |life: &Life| match life.ended {
+        None => Verdict::Kept(vec![Hold { rule: Rule::Live, until: Until::Live }]),
+        Some(_) => Verdict::Dropped(Rule::NoVersions),
+    };
+    history.iter().map(judge).collect()
 }
 
 /// What all versions of a history are judged by.
