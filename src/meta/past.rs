@@ -91,7 +91,7 @@ pub struct FormerName {
     pub until: Moment,
 }
 
-fn kind_of(mode: u32) -> FileKind {
+pub(super) fn kind_of(mode: u32) -> FileKind {
     // A copy of the inode's; a wrong one is found by `check`.
     FileKind::from_mode(mode).unwrap_or(FileKind::File)
 }

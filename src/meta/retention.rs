@@ -2,8 +2,9 @@
 //!
 //! Rows of the past never change, so what was read here holds until they are removed here.
 
+use super::past::kind_of;
 use super::{Fate, Period, Result, Tx, View};
-use crate::model::{Ino, Moment};
+use crate::model::{FileKind, Ino, Moment};
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row};
 
@@ -33,20 +34,29 @@ pub struct Place {
 }
 
 /// What a place holds or held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// The place.
     pub place: Place,
+    /// The name.
+    pub name: Vec<u8>,
     /// The inode.
     pub ino: Ino,
+    /// Its type.
+    pub kind: FileKind,
     /// Until when; `None`: it still does.
     pub until: Option<Moment>,
 }
 
 fn holding(row: &Row<'_>) -> rusqlite::Result<Holding> {
-    let until: Option<i64> = row.get(3)?;
-    let place = Place { parent: Ino(row.get(0)?), slot: row.get(1)? };
-    Ok(Holding { place, ino: Ino(row.get(2)?), until: until.map(Moment) })
+    let until: Option<i64> = row.get(5)?;
+    Ok(Holding {
+        place: Place { parent: Ino(row.get(0)?), slot: row.get(1)? },
+        name: row.get(2)?,
+        ino: Ino(row.get(3)?),
+        kind: kind_of(row.get(4)?),
+        until: until.map(Moment),
+    })
 }
 
 /// A batch goes on after the last of the one before.
@@ -60,10 +70,16 @@ impl View<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Whether an inode has a state that ended until `horizon`.
+    pub fn has_past_until(&self, ino: Ino, horizon: Moment) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM inode_past WHERE ino = ? AND until <= ?)";
+        Ok(self.db.prepare_cached(sql)?.query_row((ino.0, horizon.0), |row| row.get(0))?)
+    }
+
     /// What lives in the tree, in the order of the places, from after `after` on.
     pub fn living_holdings(&self, after: Place, limit: usize) -> Result<Vec<Holding>> {
         let mut statement = self.db.prepare_cached(
-            "SELECT parent, slot, ino, NULL FROM dentry \
+            "SELECT parent, slot, name, ino, mode, NULL FROM dentry \
              WHERE (parent, slot) > (?, ?) ORDER BY parent, slot LIMIT ?",
         )?;
         let rows = statement.query_map((after.parent.0, after.slot, limit), holding)?;
@@ -85,7 +101,8 @@ impl View<'_> {
             .optional()?;
         let (parent, slot) = end.unwrap_or((i64::MAX as u64, i64::MAX));
         let mut statement = self.db.prepare_cached(
-            "SELECT parent, slot, ino, until FROM dentry_past WHERE (parent, slot) > (?1, ?2) \
+            "SELECT parent, slot, name, ino, mode, until FROM dentry_past \
+             WHERE (parent, slot) > (?1, ?2) \
              AND (parent, slot) <= (?3, ?4) ORDER BY parent, slot, until",
         )?;
         let rows = statement.query_map((after.parent.0, after.slot, parent, slot), holding)?;
@@ -110,6 +127,40 @@ impl View<'_> {
         )?;
         let rows = statement.query_map([ino.0], |row| Ok((Ino(row.get(0)?), row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The last of the names that an inode had once.
+    pub fn last_lost_name_of(&self, ino: Ino) -> Result<Option<(Ino, Vec<u8>)>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT parent, name FROM dentry_past INDEXED BY dentry_past_by_ino \
+             WHERE ino = ? ORDER BY until DESC LIMIT 1",
+        )?;
+        let found = statement.query_row([ino.0], |row| Ok((Ino(row.get(0)?), row.get(1)?)));
+        Ok(found.optional()?)
+    }
+
+    /// Up to `limit` of the directories that live in a directory, with their names.
+    pub fn directories_in(&self, parent: Ino, limit: usize) -> Result<Vec<(Ino, Vec<u8>)>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT ino, name FROM dentry WHERE parent = ? AND mode & 0xf000 = 0x4000 LIMIT ?",
+        )?;
+        let rows =
+            statement.query_map((parent.0, limit), |row| Ok((Ino(row.get(0)?), row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether the inode had another name until it got the one that is told, and went on after it.
+    pub fn is_passed_through(&self, period: &Period) -> Result<bool> {
+        let Some(until) = period.until else { return Ok(false) };
+        let mut statement = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM dentry_past INDEXED BY dentry_past_by_ino \
+             WHERE ino = ?1 AND until = ?2) \
+             AND (EXISTS (SELECT 1 FROM inode WHERE ino = ?1 AND nlink > 0) \
+             OR EXISTS (SELECT 1 FROM dentry_past INDEXED BY dentry_past_by_ino \
+             WHERE ino = ?1 AND until > ?3 AND since = ?3))",
+        )?;
+        let key = (period.ino.0, period.since.0, until.0);
+        Ok(statement.query_row(key, |row| row.get(0))?)
     }
 
     /// When an inode ended, if it has: the last end that is recorded.
