@@ -8,6 +8,7 @@ mod error;
 mod raw;
 mod resolve;
 mod retention;
+mod rules;
 mod source;
 mod units;
 

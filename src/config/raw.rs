@@ -1,6 +1,7 @@
 //! What can be written into a settings file, and the defaults.
 
 use super::units::{Size, Time};
+use crate::model::NEVER;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -15,6 +16,21 @@ pub(super) struct Raw {
     pub(super) mount: Mount,
     pub(super) log: Log,
     pub(super) control: Control,
+    /// `[[rule]]`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rule: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) paths: Vec<String>,
+    pub(super) floor: Option<Time>,
+    pub(super) thinning: Option<Vec<String>>,
+    pub(super) versions_max: Option<u64>,
+    pub(super) bytes_max: Option<Size>,
+    pub(super) slot: Option<Time>,
+    pub(super) never: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +59,7 @@ pub(super) struct History {
     pub(super) directory: bool,
     pub(super) listed: bool,
     pub(super) slot: Time,
+    pub(super) never: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,7 +116,12 @@ impl Default for Tree {
 
 impl Default for History {
     fn default() -> History {
-        History { directory: true, listed: false, slot: Time(Duration::from_secs(10)) }
+        History {
+            directory: true,
+            listed: false,
+            slot: Time(Duration::from_secs(10)),
+            never: NEVER.map(String::from).to_vec(),
+        }
     }
 }
 

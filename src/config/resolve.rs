@@ -2,6 +2,8 @@
 
 use super::raw::{self, Raw};
 use super::retention::{self, RetentionConfig};
+use super::rules;
+use crate::model::Rules;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The control socket.
     pub control: ControlConfig,
+    /// `[[rule]]`, and the names that make no versions.
+    pub rules: Rules,
 }
 
 /// `[store]`; sizes in bytes.
@@ -104,15 +108,17 @@ pub struct ControlConfig {
     pub socket_mode: u32,
 }
 
-/// A rule that a value breaks: the key (`section.key`) and what is wrong.
+/// What a value breaks: the key (`section.key`) and what is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) key: &'static str,
+    /// Of which `[[rule]]`.
+    pub(super) rule: Option<usize>,
     pub(super) message: String,
 }
 
 pub(super) fn broken<T>(key: &'static str, message: impl Into<String>) -> Result<T, Broken> {
-    Err(Broken { key, message: message.into() })
+    Err(Broken { key, rule: None, message: message.into() })
 }
 
 /// Fails unless `value` lies within `range`, which `words` describe.
@@ -139,6 +145,7 @@ impl Config {
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
+            rules: rules::resolve(&raw.history.never, &raw.rule)?,
         })
     }
 }
@@ -206,9 +213,12 @@ fn resolve_stages(names: &[String]) -> Result<Vec<String>, Broken> {
 }
 
 fn resolve_history(raw: &raw::History) -> Result<HistoryConfig, Broken> {
-    let slots = Duration::ZERO..=Duration::from_secs(3600);
-    let slot = within("history.slot", raw.slot.0, slots, "at most 1h")?;
+    let slot = resolve_slot("history.slot", raw.slot.0)?;
     Ok(HistoryConfig { directory: raw.directory, listed: raw.listed, slot })
+}
+
+pub(super) fn resolve_slot(key: &'static str, slot: Duration) -> Result<Duration, Broken> {
+    within(key, slot, Duration::ZERO..=Duration::from_secs(3600), "at most 1h")
 }
 
 fn resolve_mount(raw: &raw::Mount) -> Result<MountConfig, Broken> {
@@ -261,7 +271,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 15] = [
+        let broken: [(Change, &str); 16] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
@@ -271,6 +281,7 @@ mod tests {
             (|raw| raw.tree.stages.push("a/b".into()), "tree.stages"),
             (|raw| raw.tree.stages.push("final".into()), "tree.stages"),
             (|raw| raw.history.slot = Time(Duration::from_secs(3601)), "history.slot"),
+            (|raw| raw.history.never.push("a/b".into()), "history.never"),
             (|raw| raw.retention.floor = Time(Duration::MAX), "retention.floor"),
             (|raw| raw.retention.thinning.push("yearly".into()), "retention.thinning"),
             (|raw| raw.mount.atime = "strict".into(), "mount.atime"),

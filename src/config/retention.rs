@@ -1,6 +1,6 @@
 //! `[retention]`: what of the past is kept.
 
-use super::resolve::{Broken, broken, within};
+use super::resolve::{Broken, within};
 use super::{raw, units};
 use crate::model::{Keep, Policy, Step};
 use std::time::Duration;
@@ -28,20 +28,33 @@ pub struct RetentionConfig {
 
 pub(super) fn resolve(raw: &raw::Retention) -> Result<RetentionConfig, Broken> {
     let ages = Duration::ZERO..=AGE_MAX;
-    let floor = within("retention.floor", raw.floor.0, ages.clone(), "at most 365000d")?;
+    let floor = floor("retention.floor", raw.floor.0)?;
     let interval = within("retention.interval", raw.interval.0, ages.clone(), "at most 365000d")?;
     let grace = within("retention.grace", raw.grace.0, ages, "at most 365000d")?;
-    let thinning = raw.thinning.iter().map(|text| step(text)).collect::<Result<_, _>>()?;
+    let thinning = steps("retention.thinning", &raw.thinning)?;
     let policy = Policy { floor, thinning, versions_max: None, bytes_max: None };
     Ok(RetentionConfig { policy, interval, grace })
 }
 
+/// What is kept beyond the floor, as the setting `key` says.
+pub(super) fn steps(key: &'static str, texts: &[String]) -> Result<Vec<Step>, Broken> {
+    texts
+        .iter()
+        .map(|text| step(text).map_err(|message| Broken { key, rule: None, message }))
+        .collect()
+}
+
+/// A floor that can be kept.
+pub(super) fn floor(key: &'static str, floor: Duration) -> Result<Duration, Broken> {
+    within(key, floor, Duration::ZERO..=AGE_MAX, "at most 365000d")
+}
+
 /// `weekly`, or `daily 30d`: what is kept, and up to which age.
-fn step(text: &str) -> Result<Step, Broken> {
+fn step(text: &str) -> Result<Step, String> {
     let wrong = || {
         let hint =
             "write all, hourly, daily or weekly, and how long if not for ever: \"daily 90d\"";
-        broken("retention.thinning", format!("{text:?} is no step; {hint}"))
+        Err(format!("{text:?} is no step; {hint}"))
     };
     let (name, age) = text.split_once(' ').map_or((text, None), |(name, age)| (name, Some(age)));
     let Some((_, keep)) = KEEPS.iter().find(|(known, _)| *known == name) else { return wrong() };
@@ -68,7 +81,7 @@ mod tests {
         assert_eq!(step("weekly").unwrap(), Step { age_max: None, keep: Keep::LastOf(day * 7) });
         assert_eq!(step("all 2d").unwrap(), Step { age_max: Some(day * 2), keep: Keep::All });
         for wrong in ["", "monthly", "daily 3", "daily -3d", "daily 3d 4d", "all 99999999d"] {
-            assert_eq!(step(wrong).unwrap_err().key, "retention.thinning", "{wrong:?}");
+            assert!(step(wrong).unwrap_err().contains("is no step"), "{wrong:?}");
         }
     }
 }

@@ -89,13 +89,13 @@ impl Sources {
 
     /// What all of it means together.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        Config::resolve(&self.merged).map_err(|Broken { key, message }| {
+        Config::resolve(&self.merged).map_err(|Broken { key, rule, message }| {
             let (section, name) = key.split_once('.').expect("keys are section.key");
-            ConfigError::Invalid {
-                key: key.to_owned(),
-                origin: self.origin(section, name),
-                message,
-            }
+            let origin = match rule {
+                Some(rule) => self.origin_of_rule(rule, name),
+                None => self.origin(section, name),
+            };
+            ConfigError::Invalid { key: key.to_owned(), origin, message }
         })
     }
 
@@ -107,20 +107,37 @@ impl Sources {
     /// The settings that hold, as a settings file; a comment says where those that are no defaults
     /// come from.
     pub fn to_toml(&self) -> String {
-        let table = toml::Table::try_from(&self.merged).expect("settings can be written as TOML");
+        let mut table =
+            toml::Table::try_from(&self.merged).expect("settings can be written as TOML");
+        let rules = table.remove("rule").and_then(|rules| rules.as_array().cloned());
+        let line = |key: &str, value: &toml::Value, origin: &Origin| match origin {
+            Origin::Default => format!("{key} = {value}\n"),
+            origin => format!("{key} = {value}  # {origin}\n"),
+        };
         let mut text = String::new();
         for (section, keys) in &table {
             let gap = if text.is_empty() { "" } else { "\n" };
             text += &format!("{gap}[{section}]\n");
             for (key, value) in keys.as_table().into_iter().flatten() {
-                text += &format!("{key} = {value}");
-                match self.origin(section, key) {
-                    Origin::Default => text += "\n",
-                    origin => text += &format!("  # {origin}\n"),
-                }
+                text += &line(key, value, &self.origin(section, key));
+            }
+        }
+        for (rule, keys) in rules.into_iter().flatten().enumerate() {
+            text += "\n[[rule]]\n";
+            for (key, value) in keys.as_table().into_iter().flatten() {
+                text += &line(key, value, &self.origin_of_rule(rule, key));
             }
         }
         text
+    }
+
+    /// Where a key of a rule comes from. Rules are in the file only.
+    fn origin_of_rule(&self, rule: usize, key: &str) -> Origin {
+        let line = |file: &SettingsFile| {
+            let line = line_of_rule(&file.text, rule, key)?;
+            Some(Origin::File { path: file.path.clone(), line })
+        };
+        self.file.as_ref().and_then(line).unwrap_or(Origin::Default)
     }
 
     /// Which source decided `section.key`.
@@ -239,6 +256,16 @@ fn line_of(text: &str, section: &str, key: &str) -> Option<usize> {
     Some(position(text, key.span().start).0)
 }
 
+/// The line in which `text` sets a key of a rule, or else begins that.
+fn line_of_rule(text: &str, rule: usize, key: &str) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let rule = document.get_ref().get("rule")?.get_ref().as_array()?.get(rule)?;
+    let keys = rule.get_ref().as_table()?;
+    let found = keys.iter().find(|(name, _)| name.get_ref() == key);
+    let span = found.map_or(rule.span(), |(key, _)| key.span());
+    Some(position(text, span.start).0)
+}
+
 /// Line and column (both from 1, the column in characters) of byte `offset`.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
@@ -290,6 +317,14 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_rules_are_valid() {
+        let text = super::super::DEFAULT_FILE;
+        let example = &text[text.find("#[[rule]]").unwrap()..];
+        let rules = sources(&example.replace('#', ""), &[]).unwrap().config().unwrap().rules;
+        assert!(rules.depend_on_paths());
+    }
+
+    #[test]
     fn mistakes_in_a_file_name_line_and_column() {
         assert!(error("[store]\ncache = 1\n", &[]).starts_with("2:1: unknown field `cache`"));
         assert!(error("\n[stor]\n", &[]).starts_with("2:2: unknown field `stor`"));
@@ -306,6 +341,49 @@ mod tests {
             error(text, &[]),
             "3: store.chunk_bytes_avg: must be larger than chunk_bytes_min"
         );
+    }
+
+    #[test]
+    fn mistakes_in_a_rule_name_its_line() {
+        let first = "[[rule]]\npaths = [\"a/**\"]\nslot = \"0s\"\n";
+        let wrong = |keys: &str| error(&format!("{first}[[rule]]\npaths = [\"b\"]\n{keys}\n"), &[]);
+        assert!(wrong("flor = \"1d\"").starts_with("6:1: unknown field `flor`"));
+        assert!(wrong("floor = 1").starts_with("6:9: invalid type"));
+        assert!(wrong("bytes_max = \"1GB\"").starts_with("6:13: \"1GB\" is not a size"));
+        assert_eq!(wrong("versions_max = 0"), "6: rule.versions_max: must be at least 1");
+        assert_eq!(wrong("slot = \"2h\""), "6: rule.slot: must be at most 1h");
+        assert!(wrong("thinning = [\"yearly\"]").starts_with("6: rule.thinning: \"yearly\" is no"));
+        assert!(
+            wrong("never = [\"a/b\"]").starts_with("6: rule.never: \"a/b\" is matched against")
+        );
+        assert!(wrong("floor = \"365001d\"").starts_with("6: rule.floor: must be at most"));
+        assert!(wrong("").starts_with("5: rule.paths: says nothing"));
+        let path =
+            |path: &str| error(&format!("\n[[rule]]\nfloor = \"1d\"\npaths = {path}\n"), &[]);
+        assert!(path("[]").starts_with("4: rule.paths: names no path"));
+        assert!(path("[\"/a\"]").starts_with("4: rule.paths: \"/a\""));
+        assert!(path("[\"ok\", \"a[\"]").starts_with("4: rule.paths: \"a[\" is no pattern"));
+        assert!(error("[[rule]]\nfloor = \"1d\"\n", &[]).contains("missing field `paths`"));
+        assert!(error("[rule]\n", &[]).starts_with("1:"));
+        assert!(error("", &[("VERSO_RULE__FLOOR", "1d")]).contains("VERSO_RULE__FLOOR"));
+    }
+
+    #[test]
+    fn rules_are_shown_with_their_lines() {
+        let text = "[[rule]]\npaths = [\"a/**\"]\nfloor = \"7d\"\nversions_max = 20\n\
+                    [[rule]]\npaths = [\"b\"]\nslot = \"0s\"\nnever = []\n";
+        let read = sources(text, &[]).unwrap();
+        let shown = read.to_toml();
+        assert_eq!(toml::from_str::<Raw>(&shown).unwrap(), read.merged);
+        assert!(shown.contains("\n[[rule]]\nfloor = \"7d\"  # /"), "{shown}");
+        assert!(shown.contains("verso.toml:7\n"), "{shown}");
+        let config = read.config().unwrap();
+        let base = &config.retention.policy;
+        let care = config.rules.of_name(base, Some(b"a"), b"x.tmp");
+        assert_eq!(care.policy.floor, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!((care.policy.versions_max, care.makes_versions), (Some(20), false));
+        let care = config.rules.of_name(base, Some(b""), b"b");
+        assert_eq!((care.slot, care.policy), (Some(Duration::ZERO), base.clone()));
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
         history_dir: config.history.directory,
         history_listed: config.history.listed || flags.versions,
         retention: config.retention.policy.clone(),
+        rules: config.rules.clone(),
         zone: Zone::system(),
         ..VolumeOptions::default()
     }

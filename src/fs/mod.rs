@@ -15,6 +15,7 @@ mod options;
 mod overlay;
 mod recover;
 mod recut;
+mod rules;
 mod seal;
 mod space;
 mod status;

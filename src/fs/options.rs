@@ -1,6 +1,6 @@
 //! How a volume behaves.
 
-use crate::model::{Policy, Zone};
+use crate::model::{Policy, Rules, Zone};
 use std::time::Duration;
 
 /// When reading updates the time of the last read.
@@ -34,14 +34,17 @@ pub struct VolumeOptions {
     pub compression_level: i32,
     /// Pack files are sealed at this size.
     pub pack_bytes: u64,
-    /// Attribute changes of an inode within a slot of this length leave no state of their own.
+    /// Attribute changes of an inode within a slot of this length leave no state of their own, and saves of a user no
+    /// version, where `rules` say nothing else of these.
     pub coalesce: Duration,
     /// Whether `.versions` answers in every directory.
     pub history_dir: bool,
     /// Whether the root lists its `.versions`.
     pub history_listed: bool,
-    /// What of the past is kept, and for how long.
+    /// What of the past is kept, and for how long, where `rules` say nothing else.
     pub retention: Policy,
+    /// What holds for some paths only.
+    pub rules: Rules,
     /// The time zone in which moments are read.
     pub zone: Zone,
     /// Threads that cut, hash and compress in the background.
@@ -64,6 +67,7 @@ impl Default for VolumeOptions {
             history_dir: true,
             history_listed: false,
             retention: Policy::default(),
+            rules: Rules::default(),
             zone: Zone::UTC,
             seal_threads: 2,
         }

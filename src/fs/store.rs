@@ -334,6 +334,7 @@ impl Volume {
             nodes: Default::default(),
             handles: Default::default(),
             views: Default::default(),
+            whereabouts: Default::default(),
             sync_state: Default::default(),
             workers: Default::default(),
             upkeep,

@@ -5,6 +5,7 @@ use super::history::{ViewTable, is_view};
 use super::ingest::Ingest;
 use super::node::{HandleTable, Node, NodeTable, OpenFile};
 use super::options::VolumeOptions;
+use super::rules::Whereabouts;
 use super::space::Space;
 use super::sync::SyncState;
 use super::types::{Handle, OpenMode};
@@ -40,6 +41,7 @@ pub struct Volume {
     pub(super) nodes: NodeTable,
     pub(super) handles: HandleTable,
     pub(super) views: ViewTable,
+    pub(super) whereabouts: Whereabouts,
     pub(super) space: Space,
     pub(super) sync_state: SyncState,
     pub(super) workers: Workers,

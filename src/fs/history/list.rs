@@ -1,7 +1,8 @@
 //! Listings of views.
 
 use super::lookup::{
-    all_deleted_view, at_view, deleted_view, listed_name_view, past_view, pins_view, version_view,
+    all_deleted_view, at_view, deleted_view, had_folders, listed_name_view, past_view, pins_view,
+    version_view,
 };
 use super::moments::{listed_name, thin};
 use super::moved::moved_view;
@@ -151,7 +152,7 @@ impl Volume {
             let view = pins_view(node, dir);
             listed.push(Listed { cookie: COOKIE_PINS, name: b"@pins".to_vec(), view });
         }
-        let (names, next) = self.meta.read(|view| names_ever(view, dir, after as i64))?;
+        let (names, next) = self.meta.read(|view| self.names_ever(view, dir, after as i64))?;
         listed.extend(names.into_iter().map(|(slot, real)| {
             let (name, view) = listed_name_view(node, dir, &real);
             Listed { cookie: slot as u64, name, view }
@@ -168,13 +169,14 @@ impl Volume {
             moments = Arc::new(thin(found, now));
             *list.lock() = Arc::clone(&moments);
         }
+        let shown = self.moments_of(dir)?;
         let later = moments.iter().filter(|moment| moment.0 > after as i64);
         let mut listed = Vec::new();
         for moment in later {
             let name = listed_name(*moment, now);
             let asked = crate::model::parse_when(&name, Timestamp(now.0), &self.options.zone);
             let asked = asked.map_or(*moment, |when| when.moment);
-            let Some(kept) = self.kept_moment(asked)? else { continue };
+            let Some(kept) = shown.kept(asked) else { continue };
             let view = self.moment_view(node, dir, name.as_bytes(), kept, kept == asked);
             listed.push(Listed { cookie: moment.0 as u64, name: name.into_bytes(), view });
         }
@@ -182,8 +184,12 @@ impl Volume {
     }
 
     fn list_deleted(&self, node: &ViewNode, dir: Ino, after: u64) -> Result<Batch> {
-        let periods = self.meta.read(|view| view.deleted_names(dir, after as i64, BATCH))?;
-        let next = next_after(&periods, |period| period.slot);
+        let (periods, next) = self.meta.read(|view| -> Result<_> {
+            let mut periods = view.deleted_names(dir, after as i64, BATCH)?;
+            let next = next_after(&periods, |period| period.slot);
+            retain(&mut periods, |period| self.shows_deleted(view, dir, period))?;
+            Ok((periods, next))
+        })?;
         let listed = periods.into_iter().map(|period| Listed {
             cookie: period.slot as u64,
             view: deleted_view(node, &period),
@@ -207,8 +213,13 @@ impl Volume {
 
     fn list_past(&self, node: &ViewNode, past: &Past, after: u64) -> Result<Batch> {
         let at = self.moment_of(past)?;
-        let names = self.meta.read(|view| view.list_at(past.ino, at, after as i64, BATCH))?;
-        let next = next_after(&names, |dentry| dentry.slot);
+        let (names, next) = self.meta.read(|view| -> Result<_> {
+            let mut names = view.list_at(past.ino, at, after as i64, BATCH)?;
+            let next = next_after(&names, |dentry| dentry.slot);
+            let known = self.known_at(view, past.ino, at)?;
+            retain(&mut names, |dentry| known.shows(dentry))?;
+            Ok((names, next))
+        })?;
         let listed = names.into_iter().map(|dentry| Listed {
             cookie: dentry.slot as u64,
             view: past_view(node, past, at, &dentry),
@@ -223,30 +234,59 @@ fn next_after<T>(found: &[T], slot: impl Fn(&T) -> i64) -> Option<u64> {
     found.last().filter(|_| found.len() == BATCH).map(|last| slot(last) as u64)
 }
 
+/// Keeps what is `wanted`.
+fn retain<T>(found: &mut Vec<T>, wanted: impl Fn(&T) -> Result<bool>) -> Result<()> {
+    let mut outcome = Ok(());
+    found.retain(|one| match wanted(one) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            outcome = Err(error);
+            false
+        }
+    });
+    outcome
+}
+
 /// A name and its slot.
 type Place = (i64, Vec<u8>);
 
-/// Names, living and gone, that have versions to show, in the order of their slots; and where to go on.
-fn names_ever(view: &View<'_>, dir: Ino, after: i64) -> Result<(Vec<Place>, Option<u64>)> {
-    let living = view.list(dir, after, BATCH)?;
-    let gone = view.ended_names(dir, after, BATCH)?;
-    let ends = [next_after(&living, |name| name.slot), next_after(&gone, |name| name.slot)];
-    let next = ends.into_iter().flatten().min();
-    let last = next.map_or(i64::MAX, |next| next as i64);
-    let mut names = Vec::new();
-    for name in living.into_iter().filter(|name| name.slot <= last) {
-        let has_versions = match name.kind {
-            FileKind::File | FileKind::Symlink => true,
-            // A folder is a version once it is gone.
-            _ => view.name_periods(dir, &name.name)?.len() > 1,
-        };
-        if has_versions {
-            names.push((name.slot, name.name));
+impl Volume {
+    /// Names, living and gone, that have versions to show, in the order of their slots; and where to go on.
+    fn names_ever(
+        &self,
+        view: &View<'_>,
+        dir: Ino,
+        after: i64,
+    ) -> Result<(Vec<Place>, Option<u64>)> {
+        let living = view.list(dir, after, BATCH)?;
+        let gone = view.ended_names(dir, after, BATCH)?;
+        let ends = [next_after(&living, |name| name.slot), next_after(&gone, |name| name.slot)];
+        let next = ends.into_iter().flatten().min();
+        let last = next.map_or(i64::MAX, |next| next as i64);
+        let rules = self.rules_in(view, dir)?;
+        let mut names = Vec::new();
+        for name in living.into_iter().filter(|name| name.slot <= last) {
+            let has_versions = match name.kind {
+                _ if !rules.makes_versions(&name.name, FileKind::File) => {
+                    had_folders(view, dir, &name.name)?
+                }
+                FileKind::File | FileKind::Symlink => true,
+                // A folder is a version once it is gone.
+                _ => view.name_periods(dir, &name.name)?.len() > 1,
+            };
+            names.extend(has_versions.then_some((name.slot, name.name)));
         }
+        for name in gone.into_iter().filter(|name| name.slot <= last) {
+            let has_versions = match name.kind {
+                FileKind::Directory => true,
+                _ if !rules.makes_versions(&name.name, FileKind::File) => {
+                    had_folders(view, dir, &name.name)?
+                }
+                kind => matches!(kind, FileKind::File | FileKind::Symlink),
+            };
+            names.extend(has_versions.then_some((name.slot, name.name)));
+        }
+        names.sort();
+        Ok((names, next))
     }
-    let is_shown = |kind| matches!(kind, FileKind::File | FileKind::Symlink | FileKind::Directory);
-    let gone = gone.into_iter().filter(|name| name.slot <= last && is_shown(name.kind));
-    names.extend(gone.map(|name| (name.slot, name.name)));
-    names.sort();
-    Ok((names, next))
 }

@@ -6,7 +6,7 @@ use super::table::{Identity, Instant, NewView, Past, Role, ViewNode, What};
 use super::versions::{Version, versions_of};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
-use crate::meta::{Dentry, Period, Pin};
+use crate::meta::{Dentry, Period, Pin, View};
 use crate::model::{
     Attr, Control, FileKind, Ino, Moment, Timestamp, parse_number, parse_when, real_names,
     shown_name,
@@ -52,8 +52,8 @@ impl Volume {
             What::Name { .. } => self.in_name(&node, name),
             What::At { dir, .. } => self.in_moments(&node, *dir, name),
             What::Deleted { dir } => {
-                let period = self.meta.read(|view| view.deleted_name(*dir, name))?;
-                Ok(deleted_view(&node, &period.ok_or(Error::NotFound)?))
+                let period = self.meta.read(|view| self.deleted_name(view, *dir, name))?;
+                Ok(deleted_view(&node, &period))
             }
             What::Pins { dir } => {
                 let pin = self.meta.read(|view| view.pin(*dir, name))?;
@@ -95,7 +95,7 @@ impl Volume {
             Some(Control::Gmt) => self.in_moments(node, dir, name),
             None => {
                 for real in real_names(name) {
-                    if self.meta.read(|view| view.was_name(dir, real))? {
+                    if self.meta.read(|view| self.has_history(view, dir, real))? {
                         return Ok(name_view(node, dir, name, real));
                     }
                 }
@@ -143,9 +143,8 @@ impl Volume {
     /// The versions of a name as they are now.
     pub(super) fn list_versions(&self, node: &ViewNode) -> Result<Arc<Vec<Version>>> {
         let What::Name { dir, name, list } = &node.what else { return Err(Error::NotDirectory) };
-        let slot = self.options.coalesce;
         // Thousands of versions take a while: not in the way of those who write.
-        let found = Arc::new(self.meta.snapshot(|view| versions_of(view, *dir, name, slot))?);
+        let found = Arc::new(self.meta.snapshot(|view| versions_of(self, view, *dir, name))?);
         *list.lock() = Some(Arc::clone(&found));
         Ok(found)
     }
@@ -154,19 +153,24 @@ impl Volume {
         let text = std::str::from_utf8(name).map_err(|_| Error::NotFound)?;
         let now = Timestamp(self.now().0.max(self.meta.last_moment().0));
         let when = parse_when(text, now, &self.options.zone).map_err(|_| Error::NotFound)?;
-        let kept = self.kept_moment(when.moment)?.ok_or(Error::NotFound)?;
+        let kept = self.moments_of(dir)?.kept(when.moment).ok_or(Error::NotFound)?;
         Ok(self.moment_view(node, dir, name, kept, when.fixed && kept == when.moment))
     }
 
-    /// The moment that stands for the one that was asked for: itself, as long as everything of it is kept; later the
-    /// end of the shortest period that is. `None` beyond all that retention keeps.
-    pub(super) fn kept_moment(&self, asked: Moment) -> Result<Option<Moment>> {
-        match self.options.retention.whole_at(asked, self.now()) {
-            Some(kept) if kept == asked => Ok(Some(asked)),
-            kept => {
-                let pinned = self.meta.read(|view| view.pinned_moments())?.contains(&asked);
-                Ok(if pinned { Some(asked) } else { kept })
-            }
+    /// Whether the name has versions to show, or had.
+    fn has_history(&self, view: &View<'_>, dir: Ino, name: &[u8]) -> Result<bool> {
+        match self.rules_in(view, dir)?.makes_versions(name, FileKind::File) {
+            true => Ok(view.was_name(dir, name)?),
+            false => had_folders(view, dir, name),
+        }
+    }
+
+    /// The last period of a name that was deleted, as far as it is shown.
+    pub(super) fn deleted_name(&self, view: &View<'_>, dir: Ino, name: &[u8]) -> Result<Period> {
+        let period = view.deleted_name(dir, name)?.ok_or(Error::NotFound)?;
+        match self.shows_deleted(view, dir, &period)? {
+            true => Ok(period),
+            false => Err(Error::NotFound),
         }
     }
 
@@ -197,8 +201,16 @@ impl Volume {
             return Err(Error::NotDirectory);
         }
         let at = self.moment_of(past)?;
-        let dentry = self.meta.read(|view| view.dentry_at(past.ino, name, at))?;
-        Ok(past_view(node, past, at, &dentry.ok_or(Error::NotFound)?))
+        let dentry = self.meta.read(|view| {
+            let known = self.known_at(view, past.ino, at)?;
+            match view.dentry_at(past.ino, name, at)? {
+                Some(dentry) if known.shows(&dentry)? => Ok(dentry),
+                // What was deleted is a state by itself, at no moment that anybody asked for.
+                _ if past.is_in_deleted => Err(Error::NotFound),
+                _ => Err(known.absence(name)?),
+            }
+        })?;
+        Ok(past_view(node, past, at, &dentry))
     }
 
     /// The moment that a view of the past shows.
@@ -221,6 +233,12 @@ impl Past {
         let (content, hash) = (OnceLock::new(), OnceLock::new());
         Past { ino, kind, when, root, is_in_deleted: false, role: Role::Part, content, hash }
     }
+}
+
+/// Whether a name once held folders, whose versions it shows though its files make none.
+pub(super) fn had_folders(view: &View<'_>, dir: Ino, name: &[u8]) -> Result<bool> {
+    let periods = view.name_periods(dir, name)?;
+    Ok(periods.iter().any(|period| period.kind == FileKind::Directory && period.until.is_some()))
 }
 
 pub(super) fn at_view(node: &ViewNode, dir: Ino) -> NewView {

@@ -13,13 +13,15 @@
 //! | `.versions/@pins/NAME/` | the directory as it was at a moment that is kept by name | `told.rs` makes them |
 //! | `.versions/@GMT-…/` | the same as `@at`, for Samba | |
 //!
-//! `table.rs` numbers of views, and how long they live · `attrs.rs` attributes · `access.rs` who may read
+//! `table.rs` numbers of views, and how long they live · `known.rs` what is left of the past, and which moments can be shown ·
+//! `attrs.rs` attributes · `access.rs` who may read
 //! them · `read.rs` contents ·
 //! `numbered.rs` the numbers of versions · `told.rs` extended attributes of what lives · `undelete.rs` moving out of `@deleted`.
 
 mod access;
 mod attrs;
 mod deleted;
+mod known;
 mod list;
 mod lookup;
 mod moments;

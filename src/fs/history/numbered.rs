@@ -27,7 +27,7 @@ impl Volume {
         dir: Ino,
         name: &[u8],
     ) -> Result<Vec<Numbered>> {
-        let versions = versions_of(view, dir, name, self.options.coalesce)?;
+        let versions = versions_of(self, view, dir, name)?;
         let numbered = versions.iter().map(|version| Numbered {
             number: version.number,
             ino: version.ino,

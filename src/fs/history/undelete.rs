@@ -58,8 +58,7 @@ impl Volume {
         self.check_writable()?;
         self.space.reserve(NAME_ROOM_BYTES)?;
         let _tree = self.tree.lock();
-        let period =
-            self.meta.read(|view| view.deleted_name(*dir, name))?.ok_or(Error::NotFound)?;
+        let period = self.meta.read(|view| self.deleted_name(view, *dir, name))?;
         let ended = period.until.ok_or(Error::NotFound)?;
         let at = match period.kind {
             FileKind::Directory => {
@@ -70,7 +69,7 @@ impl Volume {
         let now = self.now();
         let changes = self.write_meta(|tx| {
             // Within the transaction: retention goes on meanwhile.
-            let tree = Tree::of(tx, &period, at)?;
+            let tree = Tree::of(self, tx, &period, at)?;
             let changes = replace_target(self, tx, now, (&to, period.kind), mode)?;
             tree.write(tx, now, period.ino, &to)?;
             Ok(changes)
@@ -109,7 +108,7 @@ fn replace_target(
 }
 
 impl Tree {
-    fn of(view: &View<'_>, period: &Period, at: Moment) -> Result<Tree> {
+    fn of(volume: &Volume, view: &View<'_>, period: &Period, at: Moment) -> Result<Tree> {
         let mut tree = Tree { inodes: BTreeMap::new(), names: Vec::new() };
         tree.add(view, period.ino, at)?;
         let mut directories = VecDeque::new();
@@ -117,7 +116,7 @@ impl Tree {
             directories.push_back(period.ino);
         }
         while let Some(directory) = directories.pop_front() {
-            for dentry in tree.add_names(view, directory, at)? {
+            for dentry in tree.add_names(volume, view, directory, at)? {
                 if dentry.kind == FileKind::Directory {
                     directories.push_back(dentry.ino);
                 }
@@ -128,13 +127,24 @@ impl Tree {
         Ok(tree)
     }
 
-    fn add_names(&mut self, view: &View<'_>, directory: Ino, at: Moment) -> Result<Vec<Dentry>> {
+    /// The names that a view of the directory shows.
+    fn add_names(
+        &mut self,
+        volume: &Volume,
+        view: &View<'_>,
+        directory: Ino,
+        at: Moment,
+    ) -> Result<Vec<Dentry>> {
         let (mut found, mut after) = (Vec::new(), 0);
+        let known = volume.known_at(view, directory, at)?;
         loop {
             let batch = view.list_at(directory, at, after, BATCH)?;
             let is_last = batch.len() < BATCH;
             after = batch.last().map_or(after, |dentry| dentry.slot);
-            found.extend(batch);
+            for dentry in batch {
+                let is_shown = known.shows(&dentry)?;
+                found.extend(is_shown.then_some(dentry));
+            }
             if self.names.len() + found.len() >= NAMES_MAX {
                 return Err(Error::CrossDevice);
             }

@@ -7,12 +7,12 @@
 //! shows all that it was.
 
 use crate::fs::Result;
+use crate::fs::volume::Volume;
 use crate::meta::{ContentState, Period, View};
 use crate::model::{Cause, ContentDigest, FileKind, Ino, Moment, State, version_name, versions};
 use siphasher::sip::SipHasher24;
 use std::collections::HashMap;
 use std::hash::Hasher;
-use std::time::Duration;
 
 /// Moves that are followed back.
 const MOVES_MAX: usize = 64;
@@ -53,13 +53,15 @@ struct Showing {
 
 /// The versions of the name, sorted.
 pub(super) fn versions_of(
+    volume: &Volume,
     view: &View<'_>,
     dir: Ino,
     name: &[u8],
-    slot: Duration,
 ) -> Result<Vec<Version>> {
-    let mut history =
-        History { view, contents: HashMap::new(), showings: Vec::new(), moves_left: MOVES_MAX };
+    let slot = volume.rules_in(view, dir)?.of(name, FileKind::File).slot;
+    let slot = slot.unwrap_or(volume.options.coalesce);
+    let (contents, showings) = (HashMap::new(), Vec::new());
+    let mut history = History { volume, view, contents, showings, moves_left: MOVES_MAX };
     history.follow(dir, name, Moment(i64::MIN), Moment(i64::MAX), None)?;
     let showings = history.number();
     let shown = |state: &State| {
@@ -93,6 +95,7 @@ pub(super) fn versions_of(
 }
 
 struct History<'a> {
+    volume: &'a Volume,
     view: &'a View<'a>,
     contents: HashMap<Ino, Vec<ContentState>>,
     showings: Vec<Showing>,
@@ -110,11 +113,15 @@ impl History<'_> {
         until: Moment,
         moved: Option<Ino>,
     ) -> Result<()> {
-        // Asked for together: one question for each of thousands of saves would take as long as all else.
-        for content in self.view.content_states_of_name(dir, name)? {
-            let states = self.contents.entry(content.inode.attr.ino).or_default();
-            if states.last().is_none_or(|last| last.since < content.since) {
-                states.push(content);
+        let makes_versions =
+            self.volume.rules_in(self.view, dir)?.makes_versions(name, FileKind::File);
+        if makes_versions {
+            // Asked for together: one question for each of thousands of saves would take as long as all else.
+            for content in self.view.content_states_of_name(dir, name)? {
+                let states = self.contents.entry(content.inode.attr.ino).or_default();
+                if states.last().is_none_or(|last| last.since < content.since) {
+                    states.push(content);
+                }
             }
         }
         let mut free_since = after;
@@ -131,7 +138,9 @@ impl History<'_> {
             let stayed = period.kind == FileKind::Directory
                 && moved == Some(period.ino)
                 && period.until == Some(until);
-            if !stayed {
+            if !makes_versions && period.kind != FileKind::Directory {
+                self.pass(&period, until);
+            } else if !stayed {
                 self.take(dir, &period, after, until)?;
             }
             free_since = period.until.unwrap_or(until);
@@ -206,6 +215,19 @@ impl History<'_> {
         }
         self.contents.insert(period.ino, states);
         Ok(())
+    }
+
+    /// A name that makes no versions on the way from one name of a file to another: what it had before goes on, but nothing
+    /// is shown that came to it then.
+    fn pass(&mut self, period: &Period, until: Moment) {
+        let Some(last) = self.showings.last_mut() else { return };
+        if last.ino != period.ino || last.state.ended != Some(period.since) {
+            return;
+        }
+        let ends = period.until.map_or(until, |ended| ended.min(until));
+        let content_until = last.content_until.filter(|_| period.kind == FileKind::File);
+        let ends = content_until.map_or(ends, |ended| ended.min(ends));
+        last.state.ended = limit(ends.max(period.since));
     }
 
     fn take_symlink(&mut self, dir: Ino, period: &Period, until: Moment) -> Result<()> {

@@ -25,7 +25,7 @@ pub(super) type Recorded = (Moment, Tree);
 pub(super) struct Found {
     ino: Ino,
     /// What the past shows exactly, whatever the slot: kind, attributes by name, target, size and content.
-    exact: String,
+    pub(super) exact: String,
     /// The hash of its content.
     content: ChunkHash,
     /// What it shows within a slot as it became: mode, owner, and the time of a content.

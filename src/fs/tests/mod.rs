@@ -13,6 +13,8 @@ mod history_told;
 mod history_undelete;
 mod races;
 mod rewind;
+mod rules;
+mod rules_oracle;
 mod saving;
 mod upkeep;
 mod versions;

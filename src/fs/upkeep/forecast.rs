@@ -79,7 +79,7 @@ impl Volume {
     /// What is left by the upkeep that would be in `age` from now.
     fn left_later(&self, view: &View<'_>, age: Duration, last: ChunkId) -> Result<Left> {
         let later = self.now().0.saturating_add_unsigned(age.as_nanos() as u64);
-        let terms = self.terms_at(&self.options.retention, Timestamp(later));
+        let terms = self.terms_at(Timestamp(later));
         let foreseen = Foreseen::by(view, &terms)?;
         self.left_by(view, &foreseen, last)
     }

@@ -3,7 +3,8 @@
 //! The tables stay as they are, so what an earlier decision took is kept in mind: a folder whose last name goes leads
 //! nowhere any more, and what was in it goes with it, as it does when the decisions are carried out in this order.
 
-use super::retention::{Carry, Terms, Walk, decide_all, decide_places};
+use super::retention::{Carry, Pass, Walk, decide_all, decide_places};
+use super::terms::Terms;
 use crate::fs::Result;
 use crate::meta::{Fate, Kept, Period, Place, Showing, View};
 use crate::model::{Ino, Moment};
@@ -71,6 +72,13 @@ impl Carry for Foreseen<'_> {
         Ok(names.iter().any(|name| !self.periods.contains(name)))
     }
 
+    fn is_passed_through(&self, period: &Period) -> Result<bool> {
+        let before = self.view.lost_places_of(period.ino)?;
+        let stays =
+            |name: &(Ino, i64, Moment)| name.2 == period.since && !self.periods.contains(name);
+        Ok(before.iter().any(stays) && self.view.is_passed_through(period)?)
+    }
+
     fn drop_period(&mut self, parent: Ino, period: &Period) -> Result<u64> {
         let Some(until) = period.until else { return Ok(0) };
         Ok(u64::from(self.periods.insert((parent, period.slot, until))))
@@ -95,16 +103,13 @@ struct Looking<'a, 't> {
 }
 
 impl Walk for Looking<'_, '_> {
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&View<'_>) -> crate::meta::Result<T>,
-    ) -> crate::meta::Result<T> {
+    fn read<T>(&self, work: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         work(self.foreseen.view)
     }
 
-    fn decide(&mut self, places: &[Place]) -> Result<u64> {
+    fn decide(&mut self, pass: Pass, places: &[Place]) -> Result<u64> {
         let view = self.foreseen.view;
-        let dropped = decide_places(view, self.terms, &mut self.foreseen, places)?;
+        let dropped = decide_places((view, self.terms), &mut self.foreseen, pass, places)?;
         if dropped > 0 {
             self.foreseen.places.extend(places);
         }

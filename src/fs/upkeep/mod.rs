@@ -1,6 +1,6 @@
 //! Upkeep: the past is thinned out as the contract says, and the room that nothing needs is given back.
 //!
-//! `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
+//! `terms.rs` what the contract comes to · `retention.rs` rows of the past that go · `collect.rs` chunks that nothing names any more · `compact.rs` packs that
 //! are emptied and removed · `rebase.rs` differences that are stored whole · `why.rs` what retention says about one name · `space.rs` what
 //! would come free without one · `erase.rs` its end, at once · `foresee.rs` what retention would take, `preview.rs` name by
 //! name, `forecast.rs` when how much comes free. All of it is done while the drive is in use, in small
@@ -15,6 +15,7 @@ mod preview;
 mod rebase;
 mod retention;
 mod space;
+mod terms;
 mod why;
 
 pub use erase::EraseReport;
@@ -26,11 +27,11 @@ pub use why::Reason;
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::LastUpkeep;
-use crate::model::{ChunkRef, Moment, Policy, Timestamp};
+use crate::model::{ChunkRef, Moment, Timestamp};
 use parking_lot::Mutex;
-use retention::Terms;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use terms::Terms;
 
 /// What upkeep remembers between its runs.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ impl Volume {
     }
 
     /// Carries out what retention says at this moment, then gives room back. Chunks that nothing names stay for `grace` before
-    /// they go: in a later run, unless it is zero. `floor` takes the place of the policy's own for this run. `stop` is asked
+    /// they go: in a later run, unless it is zero. `floor` takes the place of all that are longer for this run. `stop` is asked
     /// often; when it says so, the rest waits for the next run.
     pub fn upkeep(
         &self,
@@ -84,8 +85,7 @@ impl Volume {
     ) -> Result<UpkeepReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
-        let policy = self.policy_with(floor);
-        let rows_dropped = self.thin_out(&policy, stop)?;
+        let rows_dropped = self.thin_out(floor, stop)?;
         let rebased = self.rebase_last_ones(stop)?;
         let chunks_removed = self.collect(grace, stop)?;
         let freed = self.compact(stop)?;
@@ -116,29 +116,21 @@ impl Volume {
         self.freeing_write(|tx| Ok(tx.note_upkeep(&last)?))
     }
 
-    /// The policy, with another floor if one is given.
-    fn policy_with(&self, floor: Option<Duration>) -> Policy {
-        let policy = self.options.retention.clone();
-        Policy { floor: floor.unwrap_or(policy.floor), ..policy }
+    /// What the contract comes to now, with floors that are not longer than this one.
+    fn terms(&self, floor: Option<Duration>) -> Terms<'_> {
+        Terms::new(&self.options, &self.whereabouts, floor, self.now())
     }
 
-    /// What the policy comes to now.
-    fn terms<'p>(&self, policy: &'p Policy) -> Terms<'p> {
-        self.terms_at(policy, self.now())
+    /// What the contract comes to at some moment, if nothing happens until then.
+    fn terms_at(&self, now: Timestamp) -> Terms<'_> {
+        Terms::new(&self.options, &self.whereabouts, None, now)
     }
 
-    /// What the policy comes to at some moment, if nothing happens until then.
-    fn terms_at<'p>(&self, policy: &'p Policy, now: Timestamp) -> Terms<'p> {
-        let floor = i64::try_from(policy.floor.as_nanos()).unwrap_or(i64::MAX);
-        Terms { policy, now, horizon: Moment(now.0.saturating_sub(floor)) }
-    }
-
-    fn thin_out(&self, policy: &Policy, stop: &dyn Fn() -> bool) -> Result<u64> {
+    fn thin_out(&self, floor: Option<Duration>, stop: &dyn Fn() -> bool) -> Result<u64> {
         // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
         let durable = self.meta.last_moment();
         self.sync_commits()?;
-        let terms = self.terms(policy);
-        self.apply_retention(&Terms { horizon: terms.horizon.min(durable), ..terms }, stop)
+        self.apply_retention(&self.terms(floor).until(durable), stop)
     }
 
     /// The chunks that overlays show: of some of them no row knows yet.

@@ -6,7 +6,8 @@
 use super::collect::IdSet;
 use super::forecast::Left;
 use super::foresee::Foreseen;
-use super::retention::{Carry, Name, NamePlan, Shown, Terms, plan_name_in};
+use super::retention::{Carry, Name, NamePlan, Shown, plan_name_in};
+use super::terms::Terms;
 use super::why::NO_WAY;
 use crate::chunks::record_len;
 use crate::fs::Result;
@@ -77,8 +78,7 @@ impl Volume {
     /// What [`Volume::upkeep`] with this `floor` and without a grace would take now; of the single names at most `limit`
     /// lines. What is being written at this moment is needed. Looks at everything that the store holds.
     pub fn preview(&self, floor: Option<Duration>, limit: usize) -> Result<Preview> {
-        let policy = self.policy_with(floor);
-        let terms = self.terms(&policy);
+        let terms = self.terms(floor);
         let last = self.meta.last_chunk();
         let (mut preview, last_ones) = self.meta.snapshot(|view| -> Result<_> {
             let foreseen = Foreseen::by(view, &terms)?;

@@ -1,6 +1,7 @@
 //! Why something of the past is still there, and until when.
 
-use super::retention::{Name, Shown, Terms, plan_name};
+use super::retention::{Name, Shown, plan_name};
+use super::terms::Terms;
 use crate::fs::history::Numbered;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
@@ -35,7 +36,7 @@ impl Volume {
     /// What retention says about everything that the name at `path` showed, and about what its file was under earlier
     /// names, the oldest first. `path` is from the drive's root, and may be one that is deleted.
     pub fn why(&self, path: &[u8]) -> Result<Vec<Reason>> {
-        let terms = self.terms(&self.options.retention);
+        let terms = self.terms(None);
         self.meta.snapshot(|view| {
             let name = find_name(view, path)?.ok_or(Error::NotFound)?;
             let mut listed: HashMap<Content, Vec<Numbered>> = HashMap::new();
