@@ -313,7 +313,7 @@ impl From<Error> for Failure {
             Error::Unknown { .. } => {
                 "look with `verso log` at the directory in which it was, or at its parent"
             }
-            Error::NotThen { .. } | Error::NoVersion { .. } => {
+            Error::NotThen { .. } | Error::NotKept { .. } | Error::NoVersion { .. } => {
                 "`verso log` lists what there is, and from when"
             }
             Error::NoEarlier { .. } => "`verso log` lists its versions; choose one with --version",

@@ -2,13 +2,14 @@
 
 use super::copy::{ACCESS_LIST, own_xattrs};
 use super::error::{Error, Result, at};
-use super::history::join;
+use super::history::{HISTORY, is_not_kept, join};
 use super::put_back::is_temporary;
-use super::tree::{Progress, Source, Tree};
-use crate::model::{Attr, FileKind, Ino};
+use super::tree::{Progress, Source, Tree, attr_if_any, is_absent};
+use crate::model::{Attr, FileKind, Ino, shown_name};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What is read at once of each of two files.
@@ -51,6 +52,9 @@ pub(super) struct Compared {
     pub(super) changes: Vec<Change>,
     /// Files of the later state, by where they are in the earlier one with the same content.
     pub(super) kept: HashMap<Ino, PathBuf>,
+    /// What one state has, and of which history doesn't know whether the other one had it: its versions from then are
+    /// not kept, or it makes none.
+    pub(super) unknown: Vec<PathBuf>,
 }
 
 /// Compares the trees at `old` and `new`.
@@ -96,7 +100,15 @@ impl Walk<'_, '_> {
             (self.progress)(self.compared, 0);
             let before = self.attr_if(in_old, self.old, &path)?;
             let after = self.attr_if(in_new, self.new, &path)?;
-            self.name(path, before, after)?;
+            let is_unknown = match (&before, &after) {
+                (Some(before), None) => self.is_unknown(&path, before, (self.old, self.new))?,
+                (None, Some(after)) => self.is_unknown(&path, after, (self.new, self.old))?,
+                _ => false,
+            };
+            match is_unknown {
+                true => self.found.unknown.push(path),
+                false => self.name(path, before, after)?,
+            }
         }
         Ok(())
     }
@@ -114,6 +126,31 @@ impl Walk<'_, '_> {
             true => self.tree.attr(&path).map(Some).map_err(at(self.tree, "look at", &path)),
             false => Ok(None),
         }
+    }
+
+    /// Whether nobody knows if what one state `has` was in the one that `lacks` it.
+    fn is_unknown(&self, path: &Path, attr: &Attr, (has, lacks): (&Path, &Path)) -> Result<bool> {
+        let there = join(lacks, path);
+        match self.tree.attr(&there) {
+            Err(error) if is_not_kept(&error) => return Ok(true),
+            Err(error) if !is_absent(&error) => {
+                return Err(at(self.tree, "look at", &there)(error));
+            }
+            _ => {}
+        }
+        self.makes_no_versions(&join(has, path), attr)
+    }
+
+    /// Whether what is at a path makes no versions: something living that history knows nothing of.
+    fn makes_no_versions(&self, path: &Path, attr: &Attr) -> Result<bool> {
+        let is_past = path.components().any(|part| part.as_os_str() == HISTORY);
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+        if is_past || attr.kind == FileKind::Directory {
+            return Ok(false);
+        }
+        let versions = dir.join(HISTORY).join(OsStr::from_bytes(&shown_name(name.as_bytes())));
+        let known = attr_if_any(self.tree, &versions);
+        Ok(known.map_err(at(self.tree, "look at", &versions))?.is_none())
     }
 
     fn name(&mut self, path: PathBuf, before: Option<Attr>, after: Option<Attr>) -> Result<()> {
@@ -149,8 +186,12 @@ impl Walk<'_, '_> {
             let attr = self.attr_if(true, root, &inner)?;
             self.compared += 1;
             (self.progress)(self.compared, 0);
-            if let Some(attr) = attr {
-                self.only(inner, attr, what)?;
+            match attr {
+                Some(attr) if self.makes_no_versions(&join(root, &inner), &attr)? => {
+                    self.found.unknown.push(inner);
+                }
+                Some(attr) => self.only(inner, attr, what)?,
+                None => {}
             }
         }
         Ok(())

@@ -34,6 +34,14 @@ pub enum Error {
         /// Which moment.
         when: String,
     },
+    /// What was there then is not kept any more.
+    #[error("{path}: what it was at {when} is not kept any more")]
+    NotKept {
+        /// Which path.
+        path: String,
+        /// Which moment.
+        when: String,
+    },
     /// No version has this number.
     #[error("{path}: there is no version {number}")]
     NoVersion {

@@ -7,7 +7,7 @@ use super::error::{Error, Result, at};
 use super::tree::{Tree, attr_if_any, is_absent};
 use crate::model::{Attr, FileKind, Moment, Timestamp, Zone, moment_name, parse_when, shown_name};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -199,14 +199,25 @@ pub(super) fn read_moment(text: String) -> Option<Moment> {
     parse_when(&text, latest, &Zone::UTC).ok().map(|when| when.moment)
 }
 
+/// Whether an answer means that there may have been something, of which nothing is kept any more.
+pub(super) fn is_not_kept(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StaleNetworkFileHandle
+}
+
 /// What the path showed at a moment.
+///
+/// # Errors
+/// [`Error::NotKept`] where nobody knows any more.
 pub fn state_at(tree: &dyn Tree, path: &Path, moment: Moment) -> Result<Option<Past>> {
     let when = moment_name(moment);
+    let mut is_lost = false;
     for (dir, rest) in living_dirs(tree, path)? {
         let past = join(&dir.join(HISTORY).join("@at").join(&when), rest);
-        let attr = attr_if_any(tree, &past).map_err(at(tree, "look at", &past))?;
-        if let Some(attr) = attr {
-            return Ok(Some(Past { path: past, attr, version: None }));
+        match attr_if_any(tree, &past) {
+            Ok(None) => {}
+            Ok(Some(attr)) => return Ok(Some(Past { path: past, attr, version: None })),
+            Err(error) if is_not_kept(&error) => is_lost = true,
+            Err(error) => return Err(at(tree, "look at", &past)(error)),
         }
     }
     // Under another name: the list of versions goes on with what it was before it was moved here.
@@ -214,7 +225,10 @@ pub fn state_at(tree: &dyn Tree, path: &Path, moment: Moment) -> Result<Option<P
     let next = versions.partition_point(|version| version.began <= moment);
     versions.truncate(next);
     let last = versions.pop().filter(|last| last.ended.is_none_or(|ended| ended > moment));
-    Ok(last.filter(|last| last.attr.kind != FileKind::Directory).map(Past::from))
+    match last.filter(|last| last.attr.kind != FileKind::Directory).map(Past::from) {
+        None if is_lost => Err(Error::NotKept { path: tree.shown(path), when }),
+        found => Ok(found),
+    }
 }
 
 impl From<Version> for Past {
@@ -246,7 +260,7 @@ pub(super) fn deleted(tree: &dyn Tree, path: &Path) -> Result<Option<Past>> {
 /// The state that is meant.
 ///
 /// # Errors
-/// [`Error::Unknown`], [`Error::NotThen`], [`Error::NoVersion`] and [`Error::NoEarlier`], if there is none.
+/// [`Error::Unknown`], [`Error::NotThen`], [`Error::NotKept`], [`Error::NoVersion`] and [`Error::NoEarlier`], if there is none.
 pub fn pick(tree: &dyn Tree, path: &Path, which: Pick) -> Result<Past> {
     check_history(tree)?;
     let living = attr_if_any(tree, path).map_err(at(tree, "look at", path))?;

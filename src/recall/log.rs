@@ -2,7 +2,8 @@
 
 use super::error::{Error, Result, at};
 use super::history::{
-    HISTORY, Version, check_history, deleted, moved_to, read_moment, versions, versions_of_name,
+    HISTORY, Version, check_history, deleted, is_not_kept, moved_to, read_moment, versions,
+    versions_of_name,
 };
 use super::put_back::is_temporary;
 use super::tree::{Progress, Tree, attr_if_any};
@@ -313,11 +314,14 @@ fn went(
     }
 }
 
-/// Whether the name showed anything at a moment.
+/// Whether the name showed anything at a moment, as far as that is known.
 fn was_there(tree: &dyn Tree, path: &Path, moment: Moment) -> Result<bool> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(true) };
     let then = dir.join(HISTORY).join("@at").join(moment_name(moment)).join(name);
-    Ok(attr_if_any(tree, &then).map_err(at(tree, "look at", &then))?.is_some())
+    match attr_if_any(tree, &then) {
+        Err(error) if is_not_kept(&error) => Ok(false),
+        found => Ok(found.map_err(at(tree, "look at", &then))?.is_some()),
+    }
 }
 
 /// Until when a name showed what was deleted.

@@ -7,7 +7,7 @@ use super::error::{Error, Result, at};
 use super::history::{Past, Pick, check_history, deleted, join, pick, state_at};
 use super::tree::{Progress, Tree, attr_if_any};
 use crate::model::{Attr, FileKind, Ino, Mode, Moment, moment_name};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -168,6 +168,9 @@ pub struct Rewind {
     pub past: PathBuf,
     /// From what is there to what was.
     pub changes: Vec<Change>,
+    /// What is left alone, since history doesn't know what it was, or could not bring back what it is: relative to the
+    /// directory, as the changes are.
+    pub left: Vec<PathBuf>,
     /// Files that stay, to which what is put back may be linked.
     kept: HashMap<Ino, PathBuf>,
 }
@@ -194,8 +197,28 @@ pub fn plan_rewind(
     let past = past.filter(|past| is_directory(&past.attr));
     let past =
         past.ok_or_else(|| Error::NotThen { path: shown(), when: moment_name(moment) })?.path;
-    let Compared { changes, kept } = compare(tree, dir, &past, progress)?;
-    Ok(Rewind { dir: dir.to_owned(), past, changes, kept })
+    let Compared { mut changes, kept, unknown: left } = compare(tree, dir, &past, progress)?;
+    leave_alone(&mut changes, &left);
+    Ok(Rewind { dir: dir.to_owned(), past, changes, left, kept })
+}
+
+/// Takes back what would need something that is `left` alone to go: the end of a directory that holds it, and what else was
+/// where these are.
+fn leave_alone(changes: &mut Vec<Change>, left: &[PathBuf]) {
+    let above = |path: &PathBuf| path.ancestors().skip(1).map(PathBuf::from).collect::<Vec<_>>();
+    let holders: HashSet<PathBuf> = left.iter().flat_map(above).collect();
+    let left: HashSet<&Path> = left.iter().map(PathBuf::as_path).collect();
+    let stays = |change: &Change| change.what == What::Deleted && holders.contains(&change.path);
+    let in_the_way: HashSet<PathBuf> =
+        changes.iter().filter(|change| stays(change)).map(|change| change.path.clone()).collect();
+    changes.retain(|change| {
+        let is_in_the_way = |path: &Path| left.contains(path) || in_the_way.contains(path);
+        match change.what {
+            What::Deleted => !in_the_way.contains(&change.path),
+            What::Added => !change.path.ancestors().any(is_in_the_way),
+            What::Changed | What::Attributes => true,
+        }
+    });
 }
 
 /// What a rewind did.

@@ -187,11 +187,15 @@ pub fn show_rewind(
             "done": done.is_some(),
             "refused": refused,
             "changes": plan.changes.iter().map(|change| change_json(change, rewinding)).collect::<Vec<_>>(),
+            "left": plan.left.iter().map(|path| shown(path)).collect::<Vec<_>>(),
             "undo": undo_command,
         }));
     }
     for change in &plan.changes {
         say(&change_line(change, rewinding));
+    }
+    for path in &plan.left {
+        say(&format!("{:<12}{} (history does not know what it was)", "left alone", shown(path)));
     }
     let summary = count(&plan.changes, rewinding);
     let when = reader.time(target);
