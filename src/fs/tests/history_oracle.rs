@@ -32,6 +32,14 @@ pub(super) struct Found {
     settled: (Mode, u32, u32, Option<Timestamp>),
 }
 
+impl Found {
+    /// Whether mode, owner and time are as shown; the time of nothing is not compared.
+    fn settled_as(&self, shown: &Found) -> bool {
+        let ((mode, uid, gid, time), other) = (self.settled, shown.settled);
+        (mode, uid, gid) == (other.0, other.1, other.2) && (other.3.is_none() || time == other.3)
+    }
+}
+
 impl PartialEq for Found {
     fn eq(&self, other: &Found) -> bool {
         self.exact == other.exact && self.settled == other.settled
@@ -168,15 +176,23 @@ impl Life<'_> {
         moments.len().div_ceil(step)
     }
 
-    /// Whether the file got what is shown later in the slot, before its content changed.
+    /// Whether the file got what is shown later in the slot, before its content changed. (A first content leaves no trace
+    /// of the empty file before it: that is no change in this sense.)
     fn became(&self, moment: Moment, was: &Found, shown: &Found) -> bool {
         let slot = |moment: Moment| moment.0.checked_div_euclid(self.slot.as_nanos() as i64);
         let after = self.recorded.partition_point(|(at, _)| *at <= moment);
         let in_slot = |at: Moment| slot(at).is_some() && slot(at) == slot(moment);
         let later = self.recorded[after..].iter().take_while(|(at, _)| in_slot(*at));
         let states = later.filter_map(|(_, tree)| tree.values().find(|found| found.ino == was.ino));
-        let mut states = states.take_while(|found| found.content == was.content);
-        was.exact == shown.exact && states.any(|found| found.settled == shown.settled)
+        let states: Vec<&Found> = states.collect();
+        let mut contents = vec![was.content];
+        if was.content == ContentHasher::default().finish() {
+            let first =
+                states.iter().map(|found| found.content).find(|content| *content != was.content);
+            contents.extend(first);
+        }
+        let mut same = states.iter().take_while(|found| contents.contains(&found.content));
+        was.exact == shown.exact && same.any(|found| found.settled_as(shown))
     }
 }
 
@@ -231,9 +247,14 @@ fn live(seed: u64, slot: Duration) -> (usize, usize) {
     (recorded.len(), compared)
 }
 
-fn lives(slot: Duration) {
+/// How many lives are led, which are so many if nothing else is asked for.
+pub(super) fn lives_to_lead(usual: u64) -> u64 {
     let asked = std::env::var("VERSO_ORACLE_LIVES").ok();
-    let lives = asked.map_or(LIVES, |count| count.parse().expect("it is a number"));
+    asked.map_or(usual, |count| count.parse().expect("VERSO_ORACLE_LIVES is a number"))
+}
+
+fn lives(slot: Duration) {
+    let lives = lives_to_lead(LIVES);
     let (mut moments, mut compared) = (0, 0);
     for seed in 0..lives {
         let (more, times) = live(seed, slot);
