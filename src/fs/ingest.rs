@@ -320,14 +320,22 @@ impl Ingest {
         }
     }
 
-    /// Up to `limit` condemned chunks, which leave the list: the youngest first, since a difference is younger than its base, and
-    /// must never be there without it. To be called under [`Ingest::still_places`].
-    pub(super) fn take_condemned(&self, limit: usize) -> Vec<ChunkId> {
-        match &mut *self.garbage.lock() {
-            Garbage::Condemned(left) => {
-                std::iter::from_fn(|| left.pop_last()).take(limit).collect()
-            }
+    /// Up to `limit` condemned chunks: the youngest first, since a difference is younger than its base, and must never be
+    /// there without it. To be called under [`Ingest::still_places`], which is held until [`Ingest::note_swept`].
+    pub(super) fn condemned(&self, limit: usize) -> Vec<ChunkId> {
+        match &*self.garbage.lock() {
+            Garbage::Condemned(left) => left.iter().rev().take(limit).copied().collect(),
             Garbage::Unknown | Garbage::Watching(_) => Vec::new(),
+        }
+    }
+
+    /// These condemned chunks left the table. Those of a transaction that failed stay on the list: the next one would
+    /// take away their bases alone.
+    pub(super) fn note_swept(&self, chunks: &[ChunkId]) {
+        if let Garbage::Condemned(left) = &mut *self.garbage.lock() {
+            for chunk in chunks {
+                left.remove(chunk);
+            }
         }
     }
 

@@ -77,7 +77,7 @@ impl Volume {
         while !stop() {
             failpoint::hit("collect-before");
             let _still = self.ingest.still_places();
-            let batch = self.ingest.take_condemned(CHUNKS_PER_COMMIT);
+            let batch = self.ingest.condemned(CHUNKS_PER_COMMIT);
             if batch.is_empty() {
                 break;
             }
@@ -85,6 +85,7 @@ impl Volume {
                 batch.iter().try_for_each(|chunk| tx.remove_chunk(*chunk))?;
                 Ok(())
             })?;
+            self.ingest.note_swept(&batch);
             failpoint::hit("collect-after");
             removed += batch.len() as u64;
         }
