@@ -197,7 +197,7 @@ pub fn record_len(stored_len: u32) -> u64 {
 
 /// Errors that tests put in the way of this thread's next writes and syncs.
 #[cfg(test)]
-pub(super) mod faults {
+pub(crate) mod faults {
     use std::cell::Cell;
     use std::fs::File;
     use std::io;
@@ -209,7 +209,7 @@ pub(super) mod faults {
     }
 
     /// Lets this thread's next `count` writes fail half-way with `errno`.
-    pub(in crate::chunks) fn fail_writes(count: u32, errno: i32) {
+    pub(crate) fn fail_writes(count: u32, errno: i32) {
         WRITES.set((count, errno));
     }
 

@@ -27,6 +27,8 @@ mod testing;
 mod tree;
 mod walk;
 
+#[cfg(test)]
+pub(crate) use append::faults;
 pub use append::record_len;
 pub use content::ContentHasher;
 pub use cut::{BadChunkParams, ChunkParams, Cutter};

@@ -300,3 +300,19 @@ fn a_sweep_that_finds_no_room_leaves_no_difference_without_its_base() {
     assert!(drive.load(Ino::ROOT, "again") == painted);
     drive.check_all();
 }
+
+#[test]
+fn a_difference_that_needs_no_base_any_more_waits_for_room() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 1);
+    drive.save(Ino::ROOT, "gone", &noise(50, LEN));
+    drive.volume.unlink(Ino::ROOT, b"gone").unwrap();
+    drive.clock.advance(DAY * 2);
+    crate::chunks::faults::fail_writes(1, libc::ENOSPC);
+    let report = drive.upkeep();
+    assert!(report.bytes_freed > LEN as u64 / 2, "{report:?}");
+    drive.check_all();
+    assert!(drive.load(Ino::ROOT, "picture") == contents[1]);
+    drive.upkeep();
+    assert_eq!(drive.differences(), []);
+}
