@@ -177,7 +177,14 @@ impl Ingest {
         into: &mut Vec<u8>,
     ) -> Result<()> {
         let base = self.base_of(meta, chunk)?;
-        Ok(self.packs.read_range(chunk, base.as_ref(), skip, len, into)?)
+        let outcome = self.packs.read_range(chunk, base.as_ref(), skip, len, into);
+        if let (Err(_), Some(base)) = (&outcome, &base)
+            && self.packs.read(base, None).is_err()
+        {
+            // Who brings its contents again heals it as well.
+            self.note_damage(base.id);
+        }
+        Ok(outcome?)
     }
 
     /// Reads the chunk's record from the disk, and verifies it.

@@ -316,3 +316,31 @@ fn a_difference_that_needs_no_base_any_more_waits_for_room() {
     drive.upkeep();
     assert_eq!(drive.differences(), []);
 }
+
+/// It is met where something is a difference to it.
+#[test]
+fn a_base_that_was_met_damaged_is_healed_by_whoever_writes_it_again() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 1);
+    drive.spoil(drive.differences()[0].1);
+    let drive = drive.reopen();
+    let ino = drive.volume.lookup(Ino::ROOT, b"picture").unwrap().ino;
+    let handle = drive.volume.open(ino, READ_WRITE).unwrap();
+    assert!(drive.volume.read(handle, 0, LEN, &mut Vec::new()).is_err());
+    drive.volume.release(handle).unwrap();
+    drive.save(Ino::ROOT, "old", &contents[0]);
+    assert!(drive.load(Ino::ROOT, "old") == contents[0]);
+    assert!(drive.load(Ino::ROOT, "picture") == contents[1]);
+    drive.check_all();
+}
+
+#[test]
+fn what_a_file_takes_is_told_though_a_part_of_it_is_damaged() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 1);
+    drive.replace("other", &contents[1]);
+    let damaged = drive.differences()[0].0;
+    drive.spoil(damaged);
+    let drive = drive.reopen();
+    assert!(drive.volume.space_of(b"picture").unwrap().freed_bytes > 0);
+}

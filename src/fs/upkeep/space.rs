@@ -4,7 +4,7 @@ use super::collect::IdSet;
 use super::rebase::last_differences;
 use super::retention::Name;
 use super::why::find_name;
-use crate::chunks::record_len;
+use crate::chunks::{self, record_len};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, View};
@@ -59,7 +59,11 @@ impl Volume {
         let mut freed = 0;
         for (base, chunk) in last_ones {
             let _places = self.ingest.hold_places();
-            let whole = self.ingest.whole_len(&self.meta, chunk)?;
+            let whole = match self.ingest.whole_len(&self.meta, chunk) {
+                // It can't be stored anew: it stays as it is.
+                Err(Error::Chunks(chunks::Error::Damaged { .. })) => continue,
+                whole => whole?,
+            };
             let now = record_len(base.at.stored_len) + record_len(chunk.at.stored_len);
             freed += now - record_len(whole).min(now);
         }
