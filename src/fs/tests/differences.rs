@@ -317,6 +317,58 @@ fn a_difference_that_needs_no_base_any_more_waits_for_room() {
     assert_eq!(drive.differences(), []);
 }
 
+/// Somebody copied what is a difference to what is erased, and has not saved it yet.
+#[test]
+fn what_is_erased_does_not_move_elsewhere_as_the_base_of_what_is_being_written() {
+    let drive = drive();
+    drive.save(Ino::ROOT, "stays", &noise(40, 900_000));
+    let (contents, _) = paint(&drive, true, 1);
+    drive.save(Ino::ROOT, "other", b"what it was");
+    let how = OpenMode { truncate: true, ..READ_WRITE };
+    let (_, handle) = drive.volume.create(&ROOT, Ino::ROOT, b"other", 0o644, how).unwrap();
+    let picture = drive.volume.lookup(Ino::ROOT, b"picture").unwrap().ino;
+    let from = drive.volume.open(picture, READ_WRITE).unwrap();
+    drive.volume.copy_range(from, 0, handle, 0, LEN as u64).unwrap();
+    drive.volume.release(from).unwrap();
+    drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
+    drive.clock.advance(Duration::from_secs(60));
+    let report = drive.volume.erase_history(b"picture", &|| false).unwrap();
+    assert!(report.packs_left > 0, "{report:?}");
+    let known = drive.volume.meta.read(|view| view.erased_packs()).unwrap();
+    let of_bases = drive.differences().into_iter().map(|(_, base)| base);
+    for base in of_bases {
+        let base = drive.volume.meta.read(|view| view.chunk(base)).unwrap().unwrap();
+        assert!(known.contains(&base.at.pack), "nobody knows that it is to go: {base:?}");
+    }
+    drive.volume.flush(handle).unwrap();
+    drive.volume.release(handle).unwrap();
+    drive.upkeep();
+    drive.check_all();
+    assert!(drive.load(Ino::ROOT, "other") == contents[1]);
+    drive.assert_nowhere(&contents[0][9000 * 60 + 2000..][..64]);
+}
+
+/// It was a difference, which was stored whole since: both records go.
+#[test]
+fn what_is_erased_is_not_left_where_it_lay_before() {
+    let drive = drive();
+    let content = noise(1, LEN);
+    drive.save(Ino::ROOT, "picture", &content);
+    let painted = painted(&content, 1);
+    // Of the pack with the differences most is needed: it is not emptied for its own sake.
+    drive.volume.ingest.packs().begin_pack().unwrap();
+    drive.save(Ino::ROOT, "picture", &painted);
+    drive.save(Ino::ROOT, "stays", &noise(40, 1_500_000));
+    drive.clock.advance(DAY * 2);
+    drive.upkeep();
+    assert_eq!(drive.differences(), []);
+    drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
+    drive.clock.advance(Duration::from_secs(60));
+    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.check_all();
+    drive.assert_nowhere(&painted[9000 * 60 + 2000..][..64]);
+}
+
 /// It is met where something is a difference to it.
 #[test]
 fn a_base_that_was_met_damaged_is_healed_by_whoever_writes_it_again() {

@@ -8,7 +8,7 @@ use crate::chunks::{self, PackInfo, record_len};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::ChunkRow;
-use crate::model::{ChunkLocation, ChunkRef, PackId};
+use crate::model::{ChunkId, ChunkLocation, ChunkRef, PackId};
 use crate::sys::failpoint;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -91,23 +91,27 @@ impl Volume {
             let used = used.get(&pack.id).copied().unwrap_or(0);
             used > 0 && used * 100 < pack.len * NEEDED_PERCENT_MIN
         };
+        // Those with what was erased are for `erase.rs`: not all that is needed of them may be carried on.
+        let erased = self.meta.read(|view| view.erased_packs())?;
         let sparse: HashSet<PackId> = self
             .sealed_packs()?
             .iter()
-            .filter(|pack| is_sparse(pack))
+            .filter(|pack| is_sparse(pack) && !erased.contains(&pack.id))
             .map(|pack| pack.id)
             .collect();
-        self.empty_packs(&sparse, stop)
+        self.empty_packs(&sparse, &|_| true, stop)
     }
 
-    /// Moves what is needed of these packs to others.
+    /// Moves what is needed of these packs to others, as far as it may.
     pub(super) fn empty_packs(
         &self,
         packs: &HashSet<PackId>,
+        may_move: &dyn Fn(ChunkId) -> bool,
         stop: &dyn Fn() -> bool,
     ) -> Result<u64> {
         let mut moved = 0;
-        for (_, chunks) in self.chunks_of(packs)? {
+        for (_, mut chunks) in self.chunks_of(packs)? {
+            chunks.retain(|chunk| may_move(chunk.id));
             for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
                 if stop() {
                     return Ok(moved);

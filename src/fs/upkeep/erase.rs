@@ -3,7 +3,7 @@
 //! What nothing else names is taken out of the metadata, which overwrites rows that are deleted; its chunks leave the table, and
 //! the packs that held them are emptied and removed, however much of them is needed. What lives is not touched: who
 //! wants that gone too deletes it before. It stays where the disk under the store keeps what was deleted (snapshots,
-//! flash), and in backups.
+//! flash), and in backups. And what retention took before is not known any more: its records stay until their packs are emptied.
 //!
 //! Interrupted anywhere, what is left of the rows is found at the same path, and the packs are known by the table
 //! `erased_pack` until they are gone: erasing again, or the next upkeep, goes on.
@@ -106,28 +106,40 @@ fn what_to_erase(view: &View<'_>, path: &[u8]) -> Result<(Tree, Owned)> {
 }
 
 impl Volume {
-    /// The packs of what nothing but the history that goes shows or needs.
+    /// The packs of what nothing but the history that goes shows or needs; also those where it lay before it was stored
+    /// elsewhere, or whole.
     fn packs_that_go(&self, owned: &Owned) -> Result<HashSet<PackId>> {
         let last = self.meta.last_chunk();
+        let (mut packs, mut hashes) = (HashSet::new(), HashSet::new());
         self.meta.snapshot(|view| {
             let shown = Needs::of(view, owned, last)?;
             let needed = shown.clone().with_bases(view)?;
             let goes = |chunk| shown.goes_with_history(chunk) || needed.goes_with_history(chunk);
-            let mut packs = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
-                packs.extend(row.chunk.filter(|chunk| goes(chunk.id)).map(|chunk| chunk.at.pack));
+                if let Some(chunk) = row.chunk.filter(|chunk| goes(chunk.id)) {
+                    packs.insert(chunk.at.pack);
+                    hashes.insert(chunk.hash);
+                }
                 Ok(())
-            })?;
-            Ok(packs)
-        })
+            })
+        })?;
+        for pack in self.ingest.packs().packs()? {
+            if hashes.is_empty() || packs.contains(&pack.id) {
+                continue;
+            }
+            // One that can't be read tells nothing.
+            let records = self.ingest.packs().records(pack.id).unwrap_or_default();
+            if records.iter().any(|record| hashes.contains(&record.hash)) {
+                packs.insert(pack.id);
+            }
+        }
+        Ok(packs)
     }
 
     /// The chunks that are shown and are differences to a chunk in `packs` that isn't.
     fn differences_to_nothing(&self, packs: &HashSet<PackId>) -> Result<Vec<ChunkId>> {
-        let last = self.meta.last_chunk();
         self.meta.snapshot(|view| {
-            let mut named = IdSet::up_to(last);
-            view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+            let named = self.named(view)?;
             let mut bases = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let is_there = |chunk: &ChunkRef| packs.contains(&chunk.at.pack);
@@ -142,6 +154,13 @@ impl Volume {
             })?;
             Ok(found)
         })
+    }
+
+    /// The chunks that rows show, today or in the past.
+    fn named(&self, view: &View<'_>) -> Result<IdSet> {
+        let mut named = IdSet::up_to(self.meta.last_chunk());
+        view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+        Ok(named)
     }
 
     /// Removes all rows, in an order in which the path leads to what is left, should it be interrupted.
@@ -184,7 +203,9 @@ impl Volume {
         self.collect(Duration::ZERO, stop)?;
         failpoint::hit("erase-before-packs");
         self.ingest.packs().begin_pack()?;
-        self.empty_packs(packs, stop)?;
+        // Not what is there only because something can't be stored whole yet: the pack stays as well then.
+        let named = self.meta.snapshot(|view| self.named(view))?;
+        self.empty_packs(packs, &|chunk| named.contains(chunk), stop)?;
         failpoint::hit("erase-emptied-packs");
         let freed = self.remove_packs(stop)?;
         failpoint::hit("erase-removed-packs");
