@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 /// What is erased, with everything that it ever held.
 const FOLDER: &str = "a folder of Anna";
 const NAMES: [&str; 3] = ["secret plan", "deep secret", "secret list"];
+/// Files and folders that hold nothing but their names.
+const MANY: usize = 300;
 /// How much of a content is looked for.
 const NEEDLE_BYTES: usize = 64;
 
@@ -61,6 +63,11 @@ impl Erasure {
         fs::write(root.join("stays"), &self.stays[0]).unwrap();
         fs::create_dir_all(folder.join("deep")).unwrap();
         fs::write(folder.join(NAMES[0]), &self.secrets[0]).unwrap();
+        // More than go in one transaction: what is left after some of them must be found again.
+        for n in 0..MANY {
+            fs::create_dir_all(folder.join(format!("deep/{} {n}/inner", NAMES[1]))).unwrap();
+            fs::write(folder.join(format!("{} {n}", NAMES[0])), "").unwrap();
+        }
         // The same beginning as what stays, and then its own.
         let shared = [&self.stays[0][..300_000], &self.secrets[1]].concat();
         fs::write(folder.join("deep").join(NAMES[1]), shared).unwrap();
