@@ -19,7 +19,7 @@ use crate::fs::volume::Volume;
 use crate::meta::ChunkRow;
 use crate::model::{ChunkId, Timestamp};
 use crate::sys::failpoint;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Chunks that leave the table in one transaction: writers wait for it.
@@ -99,25 +99,56 @@ fn is_over(since: Timestamp, now: Timestamp, grace: Duration) -> bool {
     now < since || now.0.saturating_sub(since.0) >= grace.as_nanos() as i64
 }
 
-/// A set of chunk numbers: a bit for each, since most of them are in it.
+/// Words of 64 bits in a page of an [`IdSet`].
+const PAGE_WORDS: usize = 64;
+
+/// A set of chunk numbers: a bit for each, since most of them are in it. In pages, since a damaged number may be huge.
 #[derive(Clone)]
 pub(super) struct IdSet {
-    bits: Vec<u64>,
+    last: ChunkId,
+    pages: HashMap<u64, Box<[u64; PAGE_WORDS]>>,
 }
 
 impl IdSet {
     /// Empty, for numbers up to `last`. Higher ones are not kept.
     pub(super) fn up_to(last: ChunkId) -> IdSet {
-        IdSet { bits: vec![0; last.0 as usize / 64 + 1] }
+        IdSet { last, pages: HashMap::new() }
     }
 
     pub(super) fn insert(&mut self, id: ChunkId) {
-        if let Some(word) = self.bits.get_mut(id.0 as usize / 64) {
-            *word |= 1 << (id.0 % 64);
+        if id <= self.last {
+            let (page, word, bit) = place(id);
+            self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_WORDS]))[word] |= bit;
         }
     }
 
     pub(super) fn contains(&self, id: ChunkId) -> bool {
-        self.bits.get(id.0 as usize / 64).is_some_and(|word| word & (1 << (id.0 % 64)) != 0)
+        let (page, word, bit) = place(id);
+        self.pages.get(&page).is_some_and(|words| words[word] & bit != 0)
+    }
+}
+
+/// Page, word and bit of a number.
+fn place(id: ChunkId) -> (u64, usize, u64) {
+    let word = id.0 / 64;
+    (word / PAGE_WORDS as u64, (word % PAGE_WORDS as u64) as usize, 1 << (id.0 % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_numbers_takes_no_more_than_what_is_in_it() {
+        // As a damaged counter may say.
+        let last = ChunkId(i64::MAX as u64);
+        let mut set = IdSet::up_to(last);
+        let numbers = [0, 1, 63, 64, 4095, 4096, 70_000, last.0].map(ChunkId);
+        numbers.iter().for_each(|id| set.insert(*id));
+        set.insert(ChunkId(last.0 + 1));
+        assert!(numbers.iter().all(|id| set.contains(*id)));
+        for other in [2, 62, 65, 4094, 4097, 70_001, last.0 - 1, last.0 + 1] {
+            assert!(!set.contains(ChunkId(other)), "{other}");
+        }
     }
 }
