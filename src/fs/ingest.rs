@@ -104,11 +104,14 @@ impl Ingest {
         trail: &mut Trail,
     ) -> Result<ChunkRef> {
         let Contents { tree, known } = contents;
+        let hash = tree.hash();
+        // What was looked for a while ago may have come since: a file may begin with the same bytes over and over.
+        let known = known.or_else(|| self.pending.lock().get(&hash).copied());
         if let Some(chunk) = known {
+            self.note_use(&chunk);
             trail.meet(&self.seen, &chunk);
             return Ok(chunk);
         }
-        let hash = tree.hash();
         let base = self.base_for(meta, plain, trail)?;
         let _appending = self.appending.read();
         let stored = self.packs.append(&tree, plain, base.as_ref())?;

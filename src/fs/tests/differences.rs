@@ -396,3 +396,18 @@ fn what_a_file_takes_is_told_though_a_part_of_it_is_damaged() {
     let drive = drive.reopen();
     assert!(drive.volume.space_of(b"picture").unwrap().freed_bytes > 0);
 }
+
+#[test]
+fn a_file_that_begins_with_the_same_bytes_over_and_over_stores_them_once() {
+    let drive = drive();
+    let (block, rest) = (vec![7; 4 << 20], noise(1, 1 << 20));
+    drive.save(Ino::ROOT, "f", &[block, rest].concat());
+    let packs = drive.volume.ingest.packs();
+    let records = |pack: &crate::chunks::PackInfo| packs.records(pack.id).unwrap();
+    let mut hashes: Vec<_> =
+        packs.packs().unwrap().iter().flat_map(records).map(|record| record.hash.0).collect();
+    let count = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), count);
+}
