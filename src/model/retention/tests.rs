@@ -364,3 +364,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_whole_is_within_the_floor_or_at_the_end_of_a_period() {
+    let daily = Policy { floor: DAY * 7, ..step(Some(DAY * 30), Keep::LastOf(DAY)) };
+    let whole = |policy: &Policy, moment| policy.is_whole_at(moment, now(DAY * 100));
+    let end = |day: u32| Moment(at(DAY * day).0 - 1);
+    assert!(whole(&daily, at(DAY * 94)) && whole(&daily, at(DAY * 200)));
+    assert!(!whole(&daily, at(DAY * 93)), "to the nanosecond");
+    assert!(whole(&daily, end(90)) && !whole(&daily, at(DAY * 90)));
+    assert!(!whole(&daily, end(60)), "too long ago");
+    // A limit may have taken any of that.
+    let limited = Policy { versions_max: Some(3), ..daily.clone() };
+    assert!(whole(&limited, at(DAY * 94)) && !whole(&limited, end(90)));
+    assert_eq!(daily.horizon(now(DAY * 100)), at(DAY * 93));
+    assert_eq!(floor(Duration::MAX).horizon(now(DAY)), Moment(now(DAY).0 - i64::MAX));
+}
+
+#[test]
+fn without_versions_only_what_lives_stays() {
+    let history = saves(&[DAY, DAY * 2, DAY * 3]);
+    let rules: Vec<Rule> = plan_without_versions(&history).iter().map(Verdict::rule).collect();
+    assert_eq!(rules, [Rule::NoVersions, Rule::NoVersions, Rule::Live]);
+    assert_eq!(rules[0].to_string(), "its name makes no versions");
+}
