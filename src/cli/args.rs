@@ -216,7 +216,7 @@ pub struct CheckArgs {
 pub struct TidyArgs {
     /// The store, or anything on its mounted drive
     pub store: PathBuf,
-    /// For this once, promise only this age (7d, 12h) instead of the floor in the settings; needs --yes
+    /// For this once, promise only this age (7d, 12h) where the settings promise more; needs --yes
     #[arg(long, value_name = "AGE", value_parser = age, requires = "consent")]
     pub floor: Option<Duration>,
     /// What is older than the floor given may go for good
