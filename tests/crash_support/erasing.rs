@@ -65,7 +65,7 @@ impl Erasure {
         fs::write(folder.join(NAMES[0]), &self.secrets[0]).unwrap();
         // More than go in one transaction: what is left after some of them must be found again.
         for n in 0..MANY {
-            fs::create_dir_all(folder.join(format!("deep/{} {n}/inner", NAMES[1]))).unwrap();
+            fs::create_dir_all(folder.join(format!("deep/{n}/{}", NAMES[1]))).unwrap();
             fs::write(folder.join(format!("{} {n}", NAMES[0])), "").unwrap();
         }
         // The same beginning as what stays, and then its own.
