@@ -301,24 +301,24 @@ fn quieten(forget: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A slice in which the machine did something else says nothing: medians of all slices of all rounds. What falls on few
-/// slices, as syncing does, is in the sums below.
+/// A slice in which the machine did something else says nothing: medians of all slices of all rounds. The last column is
+/// the median over pairs of slices, one right after the other, so that slow minutes don't count either. What falls on
+/// few slices, as syncing does, is in the sums below.
 fn print_table(rounds: &[Round]) {
     println!("| {SLICE_FILES} files each | where | nothing past | a long past | rate with it |");
     println!("|---|---|---:|---:|---:|");
     let operations = PLACES.iter().flat_map(|place| OPERATIONS.iter().map(move |o| (place, o)));
     for (at, (place, operation)) in operations.enumerate() {
-        let of = |store: usize| {
-            rounds.iter().flat_map(move |r| r.slices[at].iter().map(move |pair| pair[store]))
-        };
-        let [fresh, past] = [0, 1].map(|store| median(of(store)));
+        let pairs = || rounds.iter().flat_map(move |round| &round.slices[at]);
+        let [fresh, past] = [0, 1].map(|store| median(pairs().map(|pair| pair[store])));
+        let rate = median(pairs().map(|[fresh, past]| fresh / past));
         println!(
             "| {} | {} | {:.2} ms | {:.2} ms | {} |",
             operation.title,
             place.title(),
             fresh * 1000.0,
             past * 1000.0,
-            shown(fresh / past)
+            shown(rate)
         );
     }
     let slices = |store: usize| {
