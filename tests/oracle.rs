@@ -30,7 +30,7 @@ const KILLS: usize = 3;
 const MOUNTED: usize = 3;
 /// Changes of owners and permissions between two looks at what can be read.
 const PERMISSION_STEPS: usize = 60;
-const PERMISSION_ROUNDS: usize = 3;
+const PERMISSION_LOOKS: usize = 3;
 /// What every life must at least compare, so that it can't come to nothing unnoticed.
 const COMPARED_MIN: usize = 400;
 /// What is promised to be kept when most must go, beyond the age of the moment that divides them.
@@ -114,11 +114,13 @@ fn nobody_reads_more_in_the_past_than_they_could() {
     let Some(place) = Place::new(test, &["grep", "xargs"]) else { return };
     let mut rng = Rng::announced(test);
     let (mut moments, mut versions) = (0, 0);
-    let mut life = Secrecy::new(&place, rng.fork());
-    for _ in 0..PERMISSION_ROUNDS * rounds(1) {
-        (0..PERMISSION_STEPS).for_each(|_| life.step());
-        moments += life.check_moments();
-        versions += life.check_versions();
+    for round in 0..rounds(1) {
+        let mut life = Secrecy::new(&place, &format!("tree-{round}"), rng.fork());
+        for _ in 0..PERMISSION_LOOKS {
+            (0..PERMISSION_STEPS).for_each(|_| life.step());
+            moments += life.check_moments();
+            versions += life.check_versions();
+        }
     }
     println!("{moments} files of moments and {versions} versions were read");
     assert!(moments > 50 && versions > 5, "{moments}, {versions}: nobody could read anything");

@@ -43,8 +43,9 @@ pub(crate) struct Secrecy {
 }
 
 impl Secrecy {
-    pub(crate) fn new(place: &Place, rng: Rng) -> Secrecy {
-        let root = place.root().join("tree");
+    /// In a new directory of this name.
+    pub(crate) fn new(place: &Place, name: &str, rng: Rng) -> Secrecy {
+        let root = place.root().join(name);
         fs::create_dir(&root).unwrap();
         let (remembered, ever, allowed) = (Vec::new(), Default::default(), Default::default());
         Secrecy { root, rng, contents: 0, remembered, ever, allowed }
