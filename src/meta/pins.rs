@@ -28,6 +28,9 @@ impl Pin {
     }
 }
 
+/// Directories that are looked at on the way up.
+const DEPTH_MAX: usize = 4096;
+
 impl View<'_> {
     /// All pins of the store. There are few: people make them by hand.
     pub fn pins(&self) -> Result<Vec<Pin>> {
@@ -42,6 +45,35 @@ impl View<'_> {
         let mut statement = self.db.prepare_cached("SELECT moment FROM pin")?;
         let rows = statement.query_map([], |row| row.get(0).map(Moment))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether a directory was `above`, or somewhere in it, at a moment. As far as is known: where it was then need not be.
+    pub fn was_below(&self, dir: Ino, above: Ino, at: Moment) -> Result<bool> {
+        let mut dir = dir;
+        for _ in 0..DEPTH_MAX {
+            if dir == above {
+                return Ok(true);
+            }
+            match self.parent_at(dir, at)? {
+                Some(parent) if dir != Ino::ROOT => dir = parent,
+                _ => return Ok(false),
+            }
+        }
+        // Nobody can tell any more: then it counts.
+        Ok(true)
+    }
+
+    /// The directory that had the directory in it.
+    fn parent_at(&self, dir: Ino, at: Moment) -> Result<Option<Ino>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT parent FROM dentry_past INDEXED BY dentry_past_by_ino \
+             WHERE ino = ?1 AND until > ?2 AND since <= ?2 LIMIT 1",
+        )?;
+        let past = statement.query_row((dir.0, at.0), |row| row.get(0).map(Ino)).optional()?;
+        match past {
+            Some(parent) => Ok(Some(parent)),
+            None => Ok(self.inode(dir)?.filter(|inode| inode.attr.nlink > 0).map(|i| i.parent)),
+        }
     }
 
     /// The pin of the directory that has this name.

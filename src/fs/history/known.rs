@@ -43,7 +43,14 @@ impl Volume {
         let now = self.now();
         self.meta.read(|view| {
             let policies = self.rules_in(view, dir)?.in_general();
-            Ok(Moments { policies, pins: view.pinned_moments()?, now })
+            let mut pins = Vec::new();
+            for pin in view.pins()? {
+                // Of what only leads to it that much is shown.
+                let is_shown = view.was_below(dir, pin.dir, pin.moment)?
+                    || view.was_below(pin.dir, dir, pin.moment)?;
+                pins.extend(is_shown.then_some(pin.moment));
+            }
+            Ok(Moments { policies, pins, now })
         })
     }
 
@@ -98,11 +105,20 @@ impl Known<'_> {
         Ok(is_there && inode.is_some_and(|inode| inode.since <= self.at))
     }
 
+    /// Whether the directory was pinned at this moment, itself or with one that it was in.
+    fn is_pinned(&self) -> Result<bool> {
+        for pin in self.view.pins()?.iter().filter(|pin| pin.moment == self.at) {
+            if self.view.was_below(self.dir, pin.dir, pin.moment)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What to answer for a name that is not shown.
     pub(super) fn absence(&self, name: &[u8]) -> Result<Error> {
         let care = self.rules.of(name, FileKind::File);
         let is_certain = !care.makes_versions || care.policy.is_whole_at(self.at, self.now);
-        let is_certain = is_certain || self.view.pinned_moments()?.contains(&self.at);
-        Ok(if is_certain { Error::NotFound } else { Error::Gone })
+        Ok(if is_certain || self.is_pinned()? { Error::NotFound } else { Error::Gone })
     }
 }

@@ -394,7 +394,7 @@ pub(super) fn plan_name_in(
     }
     let lives: Vec<Life> = shown.iter().map(|shown| shown.life).collect();
     // Asked for within the transaction: who pins a moment meanwhile has it whole, or finds it thinned already.
-    let pins = view.pinned_moments()?;
+    let pins = pins_for(view, name.0, &shown)?;
     let rules = terms.rules_in(view, name.0)?;
     let horizon = |kind| terms.horizon(&rules, &name.1, kind);
     let horizons = (horizon(FileKind::Directory), horizon(FileKind::File));
@@ -417,6 +417,21 @@ pub(super) fn plan_name_in(
         }
     }
     Ok(planned)
+}
+
+/// The moments that are kept of a name: those of pins of a directory that had it somewhere in it then, and of pins of
+/// something that it led to.
+fn pins_for(view: &View<'_>, dir: Ino, shown: &[Shown]) -> Result<Vec<Moment>> {
+    let mut moments = Vec::new();
+    for pin in view.pins()? {
+        let mut is_meant = view.was_below(dir, pin.dir, pin.moment)?;
+        let then = shown.iter().find(|shown| shown.life.shows(pin.moment));
+        if let Some(then) = then.filter(|then| then.kind == FileKind::Directory && !is_meant) {
+            is_meant = view.was_below(pin.dir, then.ino, pin.moment)?;
+        }
+        moments.extend(is_meant.then_some(pin.moment));
+    }
+    Ok(moments)
 }
 
 /// Whether there is a way to the directory, today or in the past. What was in one that nobody can get to any more
