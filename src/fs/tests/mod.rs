@@ -17,6 +17,7 @@ mod rules;
 mod rules_oracle;
 mod saving;
 mod upkeep;
+mod upkeep_pins;
 mod versions;
 
 use super::*;
