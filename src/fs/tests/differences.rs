@@ -411,3 +411,21 @@ fn a_file_that_begins_with_the_same_bytes_over_and_over_stores_them_once() {
     hashes.dedup();
     assert_eq!(hashes.len(), count);
 }
+
+/// Retention took the version that showed them; they stayed as what others are differences to.
+#[test]
+fn what_is_erased_goes_with_the_bases_that_nothing_shows() {
+    let drive = drive();
+    let (contents, _) = paint(&drive, true, 3);
+    drive.clock.advance(DAY * 3);
+    let newest = painted(&contents[3], 9);
+    drive.save(Ino::ROOT, "picture", &newest);
+    drive.save(Ino::ROOT, "stays", &noise(40, 900_000));
+    drive.upkeep();
+    assert!(drive.contents_of("picture") == [&contents[3][..], &newest]);
+    drive.clock.advance(Duration::from_secs(60));
+    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.check_all();
+    assert!(drive.load(Ino::ROOT, "picture") == newest);
+    drive.assert_nowhere(&contents[0][9000 * 60 + 2000..][..64]);
+}

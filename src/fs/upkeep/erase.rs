@@ -114,7 +114,11 @@ impl Volume {
         self.meta.snapshot(|view| {
             let shown = Needs::of(view, owned, last)?;
             let needed = shown.clone().with_bases(view)?;
-            let goes = |chunk| shown.goes_with_history(chunk) || needed.goes_with_history(chunk);
+            let goes = |chunk| {
+                shown.goes_with_history(chunk)
+                    || needed.goes_with_history(chunk)
+                    || shown.is_hidden_base(&needed, chunk)
+            };
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 if let Some(chunk) = row.chunk.filter(|chunk| goes(chunk.id)) {
                     packs.insert(chunk.at.pack);

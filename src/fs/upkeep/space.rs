@@ -220,6 +220,13 @@ impl Needs {
         self.elsewhere.contains(chunk) || self.living.contains(chunk)
     }
 
+    /// Whether nothing shows the chunk, though `needed` says that something in the tree can't be read without it: what it held
+    /// went before.
+    pub(super) fn is_hidden_base(&self, needed: &Needs, chunk: ChunkId) -> bool {
+        let is_shown = self.stays(chunk) || self.history.contains(chunk);
+        !is_shown && (needed.living.contains(chunk) || needed.history.contains(chunk))
+    }
+
     fn note(&mut self, owned: &Owned, ino: Ino, chunk: ChunkId, is_past: bool) {
         let by = match (owned.living.contains(&ino), owned.ended.contains(&ino)) {
             (false, false) => &mut self.elsewhere,
