@@ -123,7 +123,10 @@ impl Volume {
         };
         check.structure()?;
         if read_data {
-            check.read_data()?;
+            match check.read_data() {
+                Err(Error::Meta(error)) => check.metadata_error(error)?,
+                outcome => outcome?,
+            }
         }
         check.name_files()?;
         Ok(CheckReport {

@@ -185,7 +185,8 @@ impl Volume {
             else {
                 continue;
             };
-            if let Some(row) = self.meta.read(|view| view.chunk(ChunkId(chunk)))? {
+            // A row that can't be read is a finding of its own.
+            if let Ok(Some(row)) = self.meta.read(|view| view.chunk(ChunkId(chunk))) {
                 wanted.entry(row.hash).or_default().push(row);
             }
         }

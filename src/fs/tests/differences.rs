@@ -429,3 +429,26 @@ fn what_is_erased_goes_with_the_bases_that_nothing_shows() {
     assert!(drive.load(Ino::ROOT, "picture") == newest);
     drive.assert_nowhere(&contents[0][9000 * 60 + 2000..][..64]);
 }
+
+#[test]
+fn bases_that_cannot_be_are_found_and_harm_nothing_else() {
+    for base in ["id", "-1", "1 << 62", "id + 1", "(SELECT max(id) FROM chunk)"] {
+        let drive = drive();
+        paint(&drive, true, 1);
+        let other = drive.save(Ino::ROOT, "other", b"something else");
+        let sql = format!("UPDATE chunk SET base = {base} WHERE base IS NOT NULL");
+        drive.volume.meta.execute(&sql);
+        let drive = drive.reopen();
+        let picture = drive.volume.lookup(Ino::ROOT, b"picture").unwrap().ino;
+        let handle = drive.volume.open(picture, READ_WRITE).unwrap();
+        assert!(drive.volume.read(handle, 0, LEN, &mut Vec::new()).is_err(), "{base}");
+        drive.volume.release(handle).unwrap();
+        let options = CheckOptions { read_data: true, repair: true };
+        let report = drive.volume.check(options, &CheckProgress::default());
+        assert!(report.as_ref().is_ok_and(|report| !report.is_clean()), "{base}: {report:?}");
+        drive.clock.advance(DAY * 3);
+        let _ = drive.volume.upkeep(None, Duration::ZERO, &|| false);
+        assert_eq!(drive.volume.lookup(Ino::ROOT, b"other").unwrap().ino, other.ino);
+        assert!(drive.load(Ino::ROOT, "other") == b"something else", "{base}");
+    }
+}
