@@ -32,9 +32,7 @@ const MOUNTED: usize = 3;
 const PERMISSION_STEPS: usize = 60;
 const PERMISSION_LOOKS: usize = 3;
 /// What every life must at least compare, so that it can't come to nothing unnoticed.
-const COMPARED_MIN: usize = 400;
-/// What is promised to be kept when most must go, beyond the age of the moment that divides them.
-const FLOOR_MARGIN: Duration = Duration::from_secs(2);
+const COMPARED_MIN: usize = 350;
 
 #[test]
 fn every_moment_through_every_door_with_slot_0() {
@@ -86,7 +84,7 @@ fn live(life: &mut Life) {
 /// Only the last part of it is.
 fn live_with_little_kept(life: &mut Life) {
     life.stop();
-    let floor = life.age_of(0.7) + FLOOR_MARGIN.as_nanos() as i64;
+    let floor = life.age() / 2;
     let text: &'static str = format!("{}ms", floor / 1_000_000).leak();
     for (name, value) in [
         ("VERSO_RETENTION__FLOOR", text),

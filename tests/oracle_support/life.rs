@@ -6,16 +6,13 @@ use super::work::Worker;
 use crate::crash_support::drive::{Drive, Options, check_clean, verso};
 use crate::crash_support::{Rng, Scratch, run};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use versofs::model::{Moment, gmt_name, moment_name};
 
 /// Of so many moments one has the rest of its second to itself, for the door that knows whole seconds only.
 const QUIET_ONE_OF: u64 = 5;
-
-/// How often a command asks a daemon that was just started.
-const TIDY_TRIES: usize = 50;
 
 /// A moment, and what was there.
 struct Remembered {
@@ -70,9 +67,22 @@ impl Life {
     }
 
     pub(crate) fn start(&mut self) {
-        let drive = Drive::start_with(&self.store(), &self.root(), &self.options);
+        let drive = self.start_at(&self.root(), &self.options);
         self.drive = Some(drive.unwrap_or_else(|why| panic!("{why}")));
         self.promise.note(&self.root(), now());
+    }
+
+    /// Mounts and waits until the daemon says so: the mount answers a moment before the daemon's socket does.
+    fn start_at(&self, mountpoint: &Path, options: &Options) -> Result<Drive, String> {
+        let said = |log: &str| log.matches(" is mounted at ").count();
+        let log = std::fs::read_to_string(mountpoint.with_extension("log")).unwrap_or_default();
+        let mut drive = Drive::start_with(&self.store(), mountpoint, options)?;
+        while said(&drive.log()) == said(&log) {
+            if drive.has_died(Duration::from_millis(20)) {
+                return Err(drive.log());
+            }
+        }
+        Ok(drive)
     }
 
     pub(crate) fn stop(&mut self) {
@@ -184,7 +194,7 @@ impl Life {
     fn mount_and_compare(&self, one: &Remembered, floor: i64, when: &str) -> bool {
         let (then, mut options) = (self.scratch.path("then"), self.options.clone());
         options.args = vec!["--at".to_owned(), moment_name(Moment(one.moment))];
-        let drive = Drive::start_with(&self.store(), &then, &options);
+        let drive = self.start_at(&then, &options);
         let shown = drive.as_ref().map(|_| tree::read(&then));
         let is_young = now().saturating_sub(one.moment) < floor;
         if is_young {
@@ -199,26 +209,14 @@ impl Life {
 
     /// What retention doesn't keep goes now; how many rows of the past that were.
     pub(crate) fn tidy(&self) -> u64 {
-        let mut tidy = verso();
-        tidy.args(["tidy", "--json"]).arg(self.root());
-        // The mount answers a moment before the daemon's socket does.
-        let is_done = |output: Output| output.status.success().then_some(output.stdout);
-        let tries = (0..TIDY_TRIES).find_map(|_| {
-            let told = is_done(tidy.output().unwrap());
-            told.or_else(|| {
-                std::thread::sleep(Duration::from_millis(100));
-                None
-            })
-        });
-        let told = tries.unwrap_or_else(|| run(&mut tidy).into_bytes());
-        let report: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let told = run(verso().args(["tidy", "--json"]).arg(self.root()));
+        let report: serde_json::Value = serde_json::from_str(&told).unwrap();
         report["rows_dropped"].as_u64().unwrap()
     }
 
-    /// The age of the moment that has a `part` of all moments before it, in nanoseconds.
-    pub(crate) fn age_of(&self, part: f64) -> i64 {
-        let at = (self.remembered.len() as f64 * part) as usize;
-        now() - self.remembered[at].moment
+    /// How old it is, in nanoseconds.
+    pub(crate) fn age(&self) -> i64 {
+        now() - self.remembered[0].moment
     }
 
     /// Stops in order; the store must be whole. Answers what was done to the past.
