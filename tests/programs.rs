@@ -140,6 +140,20 @@ fn rsync_copies_and_finds_nothing_more_to_do() {
 }
 
 #[test]
+fn projects_are_copied_like_any_folder() {
+    let Some(place) = Workplace::new("projects_are_copied_like_any_folder") else { return };
+    place.shell(
+        "umask 022; cd ../projects; mkdir first; ls first/drafts; echo hello > first/original/a
+         for how in -r -a -rp; do cp $how first copy$how; diff -r first copy$how; done
+         tar cf - first | (mkdir ../shared/t; cd ../shared/t; tar xf -); cp -r ../shared/t/first from-elsewhere
+         diff -r first from-elsewhere
+         rsync -a first/ synced; diff -r first synced
+         tar cf - -C ../shared/t first --transform s/first/unpacked/ | tar xf -; diff -r first unpacked",
+    );
+    place.finish();
+}
+
+#[test]
 fn tar_packs_and_unpacks() {
     let Some(place) = Workplace::new("tar") else { return };
     place.shell(&format!(

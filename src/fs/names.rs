@@ -70,6 +70,14 @@ pub(super) struct LinkChange {
     number: u64,
 }
 
+/// Whether a directory is made to be filled with what is in another one. `cp` asks for the rights that the other one has,
+/// `tar` for few, and `cp` fails where a directory that it is about to make is there already; `mkdir`, file managers and most
+/// programs ask for all rights, and leave it to the umask to take some away. Without a umask nobody can tell: so
+/// work rsync and Samba, and neither minds.
+fn is_copying(caller: &Caller, mode: u32) -> bool {
+    mode & 0o777 != 0o777 && caller.umask != 0
+}
+
 impl Volume {
     /// The inode that a name holds.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr> {
@@ -115,7 +123,7 @@ impl Volume {
         self.make(caller, parent, name, &new).map(|inode| inode.attr)
     }
 
-    /// Makes a directory; a new one in `projects` gets its stages.
+    /// Makes a directory; a new one in `projects` gets its stages, unless it is made by copying another one.
     pub fn mkdir(&self, caller: &Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Attr> {
         self.check_no_view(&[parent])?;
         let _tree = self.tree.lock();
@@ -177,7 +185,7 @@ impl Volume {
             let inode = self.add_inode(tx, caller, &directory, name, new)?;
             let is_directory = new.kind == FileKind::Directory;
             tx.touch_directory(parent, inode.attr.btime, i32::from(is_directory))?;
-            if is_directory && self.is_projects(tx, parent)? {
+            if is_directory && !is_copying(caller, new.mode) && self.is_projects(tx, parent)? {
                 return self.add_stages(tx, caller, inode);
             }
             Ok(inode)

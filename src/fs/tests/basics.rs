@@ -9,13 +9,20 @@ fn a_new_store_has_its_first_directories_and_projects_get_stages() {
         drive.volume.lookup(Ino::ROOT, name.as_bytes()).unwrap();
     }
     let projects = drive.volume.lookup(Ino::ROOT, b"projects").unwrap();
-    let project = drive.volume.mkdir(&ROOT, projects.ino, b"4711", 0o755).unwrap();
+    let project = drive.volume.mkdir(&ROOT, projects.ino, b"4711", 0o777).unwrap();
     assert_eq!(project.nlink, 6);
     for stage in ["original", "staged", "drafts", "final"] {
         let stage = drive.volume.lookup(project.ino, stage.as_bytes()).unwrap();
         assert_eq!(stage.mode.bits(), 0o755);
     }
     assert_eq!(drive.volume.getattr(project.ino).unwrap(), project);
+    // As `cp` makes it, which brings its own.
+    let copy = drive.volume.mkdir(&ROOT, projects.ino, b"4712", 0o755).unwrap();
+    assert_eq!(copy.nlink, 2);
+    // As Samba does.
+    let samba = Caller { umask: 0, ..ROOT };
+    let made = drive.volume.mkdir(&samba, projects.ino, b"4713", 0o775).unwrap();
+    assert_eq!(made.nlink, 6);
 }
 
 #[test]
