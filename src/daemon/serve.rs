@@ -106,6 +106,13 @@ impl Drive {
         refuse_allow_other(flags.allow_other)?;
         if store::create_if_missing(&plan.store, &config)? {
             starter.say(&format!("made a new store in {}", plan.store.display()));
+            if config.history.directory {
+                let versions = mountpoint.join(".versions");
+                starter.say(&format!(
+                    "every folder has its past under the name .versions, as in {}",
+                    versions.display()
+                ));
+            }
         }
         let log = starter
             .start_log(&config, &plan.store)

@@ -11,7 +11,12 @@ use versofs::http::Client;
 fn a_new_store_is_made_mounted_unmounted_and_mounted_again() {
     let bench = Bench::new();
     let said = bench.verso("mount STORE DRIVE").ok().out;
-    assert_eq!(said, format!("made a new store in {}\n", bench.store.display()));
+    let (store, drive) = (bench.store.display(), bench.drive.display());
+    let expected = format!(
+        "made a new store in {store}\n\
+         every folder has its past under the name .versions, as in {drive}/.versions\n"
+    );
+    assert_eq!(said, expected);
     let project = bench.drive.join("projects/first");
     fs::create_dir(&project).unwrap();
     fs::write(project.join("original/a.txt"), "content").unwrap();
