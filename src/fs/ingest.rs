@@ -11,9 +11,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// A base that is longer than so many times its difference is none: reading a few bytes should not take reading many.
 const BASE_LEN_FACTOR_MAX: u64 = 4;
 
-/// Shorter chunks are never stored as differences: what they take beside their bytes, in their record and in the chunk table, would
-/// stay.
-const DIFFERENCE_LEN_MIN: usize = 4 << 10;
+/// Shorter chunks are never stored as differences: they are the tails of logs and the pages of databases, which are saved often
+/// and must be quick (with 4 KiB, appending and syncing 4 KiB took 15% longer).
+const DIFFERENCE_LEN_MIN: usize = 24 << 10;
 
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
