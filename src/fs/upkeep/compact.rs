@@ -34,18 +34,33 @@ pub(super) struct Freed {
     pub(super) chunks_moved: u64,
 }
 
+/// Chunks that are stored once more, and what that takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) chunks: u64,
+    pub(super) bytes: u64,
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Moved) {
+        self.chunks += other.chunks;
+        self.bytes += other.bytes;
+    }
+}
+
 impl Volume {
-    /// Gives the room of removed chunks back to the disk.
+    /// Gives the room of removed chunks back to the disk. The bytes are those that come free less those that it took.
     pub(super) fn compact(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
         // First what costs no room.
         let mut freed = self.remove_packs(stop)?;
         let outcome = self.empty_sparse_packs(stop);
-        freed.chunks_moved = *outcome.as_ref().unwrap_or(&0);
+        let moved = *outcome.as_ref().unwrap_or(&Moved::default());
+        freed.chunks_moved = moved.chunks;
         // Each look is one at the whole chunk table.
-        if !matches!(outcome, Ok(0)) {
+        if !outcome.as_ref().is_ok_and(|moved| moved.chunks == 0) {
             let more = self.remove_packs(stop)?;
             freed.packs += more.packs;
-            freed.bytes += more.bytes;
+            freed.bytes = (freed.bytes + more.bytes).saturating_sub(moved.bytes);
         }
         match outcome {
             // There is no room to make room: what could be done was.
@@ -85,7 +100,7 @@ impl Volume {
         Ok(freed)
     }
 
-    fn empty_sparse_packs(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+    fn empty_sparse_packs(&self, stop: &dyn Fn() -> bool) -> Result<Moved> {
         let used = self.bytes_in_use()?;
         let is_sparse = |pack: &PackInfo| {
             let used = used.get(&pack.id).copied().unwrap_or(0);
@@ -108,8 +123,8 @@ impl Volume {
         packs: &HashSet<PackId>,
         may_move: &dyn Fn(ChunkId) -> bool,
         stop: &dyn Fn() -> bool,
-    ) -> Result<u64> {
-        let mut moved = 0;
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
         for (_, mut chunks) in self.chunks_of(packs)? {
             chunks.retain(|chunk| may_move(chunk.id));
             for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
@@ -124,7 +139,7 @@ impl Volume {
 
     /// Stores these chunks once more, and leads the chunk table there; answers how many moved. Not those that something
     /// in memory shows.
-    pub(super) fn move_chunks(&self, chunks: &[ChunkRef], how: Copying) -> Result<u64> {
+    pub(super) fn move_chunks(&self, chunks: &[ChunkRef], how: Copying) -> Result<Moved> {
         let mut copies: Vec<(ChunkRef, ChunkLocation)> = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let copied = match how {
@@ -149,13 +164,15 @@ impl Volume {
         let shown: HashSet<_> = self.chunks_in_memory().map(|chunk| chunk.id).collect();
         copies.retain(|(chunk, _)| !shown.contains(&chunk.id));
         let moved = self.freeing_write(|tx| {
-            let mut moved = 0;
+            let mut moved = Moved::default();
             for (chunk, to) in &copies {
                 let is_moved = tx.relocate_chunk(chunk.id, &chunk.at, to)?;
                 if is_moved && how == Copying::Whole {
                     tx.make_chunk_whole(chunk.id)?;
                 }
-                moved += u64::from(is_moved);
+                if is_moved {
+                    moved += Moved { chunks: 1, bytes: record_len(to.stored_len) };
+                }
             }
             Ok(moved)
         })?;

@@ -30,7 +30,7 @@ pub struct EraseReport {
     pub erased: u64,
     /// Files that live on, and have no past any more.
     pub without_past: u64,
-    /// Bytes that came free in the packs.
+    /// Bytes that came free in the packs, less what moving the rest of them took.
     pub bytes_freed: u64,
     /// Packs that could not be removed yet, since something that is being written shows a part of them, or it was stopped.
     /// Upkeep removes them.
@@ -79,8 +79,8 @@ impl Volume {
         }
         failpoint::hit("erase-before-chunks");
         // What stays must not be a difference to what went.
-        self.store_whole(&self.differences_to_nothing(&packs)?, stop)?;
-        let bytes_freed = self.erase_chunks(&packs, stop)?;
+        let whole = self.store_whole(&self.differences_to_nothing(&packs)?, stop)?;
+        let bytes_freed = self.erase_chunks(&packs, stop)?.saturating_sub(whole.bytes);
         let kept: HashSet<PackId> =
             self.ingest.packs().packs()?.iter().map(|pack| pack.id).collect();
         self.freeing_write(|tx| Ok(tx.note_erasure(inodes.unwrap_or(0), bytes_freed)?))?;
@@ -209,11 +209,11 @@ impl Volume {
         self.ingest.packs().begin_pack()?;
         // Not what is there only because something can't be stored whole yet: the pack stays as well then.
         let named = self.meta.snapshot(|view| self.named(view))?;
-        self.empty_packs(packs, &|chunk| named.contains(chunk), stop)?;
+        let moved = self.empty_packs(packs, &|chunk| named.contains(chunk), stop)?;
         failpoint::hit("erase-emptied-packs");
         let freed = self.remove_packs(stop)?;
         failpoint::hit("erase-removed-packs");
-        Ok(freed.bytes)
+        Ok(freed.bytes.saturating_sub(moved.bytes))
     }
 }
 

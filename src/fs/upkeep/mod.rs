@@ -28,6 +28,7 @@ use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::LastUpkeep;
 use crate::model::{ChunkRef, Moment, Timestamp};
+use compact::Moved;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub struct UpkeepReport {
     pub chunks_moved: u64,
     /// Packs that were removed.
     pub packs_removed: u64,
-    /// Bytes that came free with them.
+    /// Bytes that came free with them, less those that moving took.
     pub bytes_freed: u64,
 }
 
@@ -90,7 +91,7 @@ impl Volume {
             // What comes next costs none, and makes some.
             Err(Error::NoSpace) => {
                 log::warn!("no room to store whole what needs no base any more");
-                0
+                Moved::default()
             }
             outcome => outcome?,
         };
@@ -106,9 +107,10 @@ impl Volume {
         let report = UpkeepReport {
             rows_dropped,
             chunks_removed,
-            chunks_moved: rebased + freed.chunks_moved,
+            chunks_moved: rebased.chunks + freed.chunks_moved,
             packs_removed: freed.packs,
-            bytes_freed: freed.bytes + erased.map_or(0, |report| report.bytes_freed),
+            bytes_freed: (freed.bytes + erased.map_or(0, |report| report.bytes_freed))
+                .saturating_sub(rebased.bytes),
         };
         if !stop() {
             self.note_upkeep(&report)?;

@@ -5,7 +5,7 @@
 //! whatever is a difference to it. In both cases the difference is stored anew, whole.
 
 use super::collect::IdSet;
-use super::compact::Copying;
+use super::compact::{Copying, Moved};
 use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::View;
@@ -17,7 +17,7 @@ const CHUNKS_PER_COMMIT: usize = 256;
 
 impl Volume {
     /// Stores whole what is the only difference to a chunk that nothing shows; answers how many there were.
-    pub(super) fn rebase_last_ones(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+    pub(super) fn rebase_last_ones(&self, stop: &dyn Fn() -> bool) -> Result<Moved> {
         let last = self.meta.last_chunk();
         // Uncommitted differences: their bases are needed by more than the table knows.
         let in_memory: HashSet<ChunkId> = self
@@ -36,8 +36,8 @@ impl Volume {
     }
 
     /// Stores these chunks anew, not as differences; answers how many moved. Those that something in memory shows stay.
-    pub(super) fn store_whole(&self, chunks: &[ChunkId], stop: &dyn Fn() -> bool) -> Result<u64> {
-        let mut moved = 0;
+    pub(super) fn store_whole(&self, chunks: &[ChunkId], stop: &dyn Fn() -> bool) -> Result<Moved> {
+        let mut moved = Moved::default();
         for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
             if stop() {
                 break;
