@@ -39,7 +39,7 @@ fn why_and_space_answer_mounted_and_not() {
         bench.verso(&format!("why {of}never")).fails(1, &["never", "no such file"]);
     };
     check("drive/");
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     check("--store STORE /");
 }
 
@@ -56,7 +56,7 @@ fn what_is_erased_is_gone_mounted_and_not() {
     assert!(said.starts_with("erased 1 files"), "{said}");
     assert!(!bench.drive.join("plan.txt").exists());
     bench.verso("why drive/plan.txt").fails(1, &["plan.txt"]);
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     bench.verso("erase --yes --store STORE folder").ok();
     bench.verso("why --store STORE folder").fails(1, &["folder"]);
     bench.verso("erase --yes --store STORE /").fails(2, &["root"]);
@@ -92,7 +92,7 @@ fn one_version_is_asked_about_by_its_number_or_its_name() {
         bench.verso(&format!("why {of}.versions/plan.txt/none")).fails(2, &["is no version"]);
     };
     check("drive/");
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     check("--store STORE /");
 }
 

@@ -36,7 +36,7 @@ impl Drive {
     }
 
     pub(crate) fn unmount(&self) {
-        self.bench.verso("umount DRIVE").ok();
+        self.bench.unmount();
     }
 
     /// Where a path of the drive is; `/` is its root.

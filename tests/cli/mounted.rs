@@ -20,14 +20,14 @@ fn a_new_store_is_made_mounted_unmounted_and_mounted_again() {
     let project = bench.drive.join("projects/first");
     fs::create_dir(&project).unwrap();
     fs::write(project.join("original/a.txt"), "content").unwrap();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     assert!(!bench.is_mounted());
     assert_eq!(versofs::sys::StoreLock::owner(&bench.store).unwrap(), None);
     assert!(!bench.store.join("control.sock").exists());
 
     assert_eq!(bench.verso("mount STORE DRIVE").ok().out, "");
     assert_eq!(fs::read(project.join("original/a.txt")).unwrap(), b"content");
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_path_longer_than_a_socket_address_is_fine() {
     bench.store = bench.path(&"deep/".repeat(30)).join("store");
     bench.verso("mount STORE DRIVE").ok();
     assert!(bench.status("STORE")["daemon"]["pid"].is_u64());
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn the_log_can_be_moved_away() {
     fs::rename(bench.store.join("verso.log"), bench.store.join("moved.log")).unwrap();
     bench.kill("-HUP", bench.daemon());
     until(|| bench.store.join("verso.log").exists());
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     assert!(log(&bench.store).contains("everything is in"));
 }
 
@@ -218,7 +218,7 @@ fn a_log_that_is_too_large_is_set_aside() {
     fs::write(bench.store.join("verso.log"), vec![b'x'; 64 << 10]).unwrap();
     let mounted = bench.with_variable("VERSO_LOG__FILE_BYTES_MAX", "64KiB", "mount STORE DRIVE");
     mounted.ok();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     assert_eq!(fs::metadata(bench.store.join("verso.log.1")).unwrap().len(), 64 << 10);
     let log = log(&bench.store);
     assert!(log.contains("is mounted at") && log.contains("everything is in"), "{log}");
@@ -230,7 +230,7 @@ fn what_is_in_the_store_is_for_its_user_alone() {
     let bench = Bench::new();
     bench.verso("mount STORE DRIVE").ok();
     fs::write(bench.drive.join("secret"), vec![1; 1 << 20]).unwrap();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     let mut open = vec![bench.store.clone()];
     let mut seen = 0;
     while let Some(path) = open.pop() {
@@ -314,7 +314,7 @@ fn what_was_deleted_comes_free_when_the_floor_is_shortened() {
     assert!(report["bytes_freed"].as_u64().unwrap() > 3_000_000, "{report}");
     // And where no daemon runs.
     fs::remove_file(bench.drive.join("gone too")).unwrap();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     let said = bench.verso("--config verso.toml tidy STORE --floor 0s --yes").ok().out;
     assert!(said.contains("came free"), "{said}");
     bench.verso("check STORE --read-data").ok();
@@ -337,7 +337,7 @@ fn a_drive_can_be_mounted_as_it_was() {
     fs::write(bench.drive.join("shared/folder/plan"), "new").unwrap();
     fs::remove_file(bench.drive.join("shared/folder/link")).unwrap();
     fs::write(bench.drive.join("shared/later"), "").unwrap();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     bench.verso("mount STORE DRIVE --at someday").fails(2, &["someday", "yesterday"]);
     bench.verso(&format!("mount STORE DRIVE --at {then}")).ok();
     let folder = bench.drive.join("shared/folder");
@@ -349,7 +349,7 @@ fn a_drive_can_be_mounted_as_it_was() {
     assert_eq!(names, ["archived", "projects", "shared"]);
     let refused = fs::write(folder.join("plan"), "x").unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     bench.verso("mount STORE DRIVE").ok();
     assert_eq!(fs::read(folder.join("plan")).unwrap(), b"new");
 }

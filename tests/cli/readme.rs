@@ -35,5 +35,5 @@ fn three_minutes_bring_the_picture_and_the_folder_back() {
             assert!(found == *bytes, "{name} is not back in {folder:?}: {ran:?}");
         }
     }
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
 }

@@ -69,7 +69,7 @@ fn status_says_what_comes_free_when_mounted_and_not() {
     about(&mine["room"]["living_bytes"], 1_000_000);
     let next = json(bench.verso("status DRIVE --json"))["upkeep"]["next"].as_i64().unwrap();
     assert!(next > 0);
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     check("STORE");
 }
 
@@ -112,7 +112,7 @@ fn what_would_go_is_what_goes_mounted() {
 #[test]
 fn what_would_go_is_what_goes_where_no_daemon_runs() {
     let bench = used();
-    bench.verso("umount DRIVE").ok();
+    bench.unmount();
     preview_and_tidy(&bench, "STORE");
     bench.verso("check STORE --read-data").ok();
 }

@@ -76,6 +76,21 @@ impl Bench {
         Ran::new(self.command(words).output().unwrap())
     }
 
+    /// Unmounts. What another test starts at this moment holds every descriptor of this process until it runs its
+    /// program: so it is tried again for a while.
+    #[track_caller]
+    pub(crate) fn unmount(&self) -> Ran {
+        let since = Instant::now();
+        loop {
+            let ran = self.verso("umount DRIVE");
+            let is_held = ran.code == Some(6) && ran.err.contains("is in use");
+            if !is_held || since.elapsed() > PATIENCE {
+                return ran.ok();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn with_variable(&self, name: &str, value: &str, words: &str) -> Ran {
         Ran::new(self.command(words).env(name, value).output().unwrap())
     }
