@@ -127,9 +127,26 @@ pub(super) fn create(db: &Connection, slot_key: &[u8; 16]) -> Result<()> {
     Ok(())
 }
 
+/// One format's way to the next.
+type Migration = fn(&Connection) -> rusqlite::Result<()>;
+
+/// From format 1 on.
+const MIGRATIONS: [Migration; FORMAT as usize - 1] =
+    [migrate_from_1, migrate_from_2, migrate_from_3];
+
+/// Takes a database from the format `old` to the present one, each step in a transaction of its own.
+fn migrate(db: &Connection, old: u32) -> Result<()> {
+    for (format, step) in (1..).zip(MIGRATIONS).skip(old as usize - 1) {
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        step(db)?;
+        db.pragma_update(None, "user_version", format + 1)?;
+        db.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}
+
 /// Format 1 didn't know which content is which, nor who made it.
-fn migrate_from_1(db: &Connection) -> Result<()> {
-    db.execute_batch("BEGIN IMMEDIATE")?;
+fn migrate_from_1(db: &Connection) -> rusqlite::Result<()> {
     for table in ["inode", "inode_past"] {
         for (column, default) in
             [("number", 1), ("author", 0), ("cause", 0), ("cut", 1), ("digest", 0)]
@@ -140,27 +157,18 @@ fn migrate_from_1(db: &Connection) -> Result<()> {
         }
         db.execute_batch(&format!("UPDATE {table} SET author = uid"))?;
     }
-    db.pragma_update(None, "user_version", 2)?;
-    db.execute_batch("COMMIT")?;
     Ok(())
 }
 
 /// Format 2 had no pins.
-fn migrate_from_2(db: &Connection) -> Result<()> {
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    db.execute_batch(PIN)?;
-    db.pragma_update(None, "user_version", 3)?;
-    db.execute_batch("COMMIT")?;
-    Ok(())
+fn migrate_from_2(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch(PIN)
 }
 
 /// Format 3 stored every chunk whole.
-fn migrate_from_3(db: &Connection) -> Result<()> {
-    db.execute_batch("BEGIN IMMEDIATE; ALTER TABLE chunk ADD COLUMN base INTEGER")?;
-    db.execute_batch(BASE_INDEX)?;
-    db.pragma_update(None, "user_version", 4)?;
-    db.execute_batch("COMMIT")?;
-    Ok(())
+fn migrate_from_3(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("ALTER TABLE chunk ADD COLUMN base INTEGER")?;
+    db.execute_batch(BASE_INDEX)
 }
 
 /// Brings a database of an older format up to date, and refuses one that this program doesn't understand.
@@ -169,10 +177,7 @@ pub(super) fn verify(db: &Connection) -> Result<()> {
     match u32::try_from(found) {
         Ok(FORMAT) => Ok(()),
         Ok(0) => Err(Error::Damaged("it holds no tables".into())),
-        Ok(old @ 1..FORMAT) => {
-            let steps = [migrate_from_1, migrate_from_2, migrate_from_3];
-            steps[old as usize - 1..].iter().try_for_each(|step| step(db))
-        }
+        Ok(old @ 1..FORMAT) => migrate(db, old),
         Ok(newer) => Err(Error::Newer { found: newer, known: FORMAT }),
         Err(_) => Err(Error::Damaged(format!("there is no format {found}"))),
     }
