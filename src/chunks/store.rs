@@ -278,12 +278,7 @@ impl PackStore {
             self.sync()?;
         }
         let store = |codec: Codec, body: &[u8]| {
-            let head = match codec {
-                Codec::Raw => tree.table(),
-                // What is compressed can only be read whole.
-                Codec::Zstd => &[],
-                Codec::Difference => base.map_or(&[][..], |base| &base.chunk.hash.0),
-            };
+            let head = head(codec, tree, base);
             let has_table = codec == Codec::Raw && !head.is_empty();
             let stored_len = (head.len() + body.len()) as u32;
             let header =
@@ -298,10 +293,7 @@ impl PackStore {
 
     /// Bytes of the payload that [`append`](PackStore::append) would store for a chunk, without a base.
     pub fn stored_len(&self, tree: &ContentTree, plain: &[u8]) -> Result<u32> {
-        let len = |codec, body: &[u8]| {
-            let table = if codec == Codec::Raw { tree.table() } else { &[] };
-            (table.len() + body.len()) as u32
-        };
+        let len = |codec, body: &[u8]| (head(codec, tree, None).len() + body.len()) as u32;
         codec::encode(plain, None, self.options.level, len)
             .map_err(|error| Error::from_io(self.files.directory(), error))
     }
@@ -433,6 +425,16 @@ impl PackStore {
         // The first reason stays.
         let _ = self.poison.set(error.to_string());
         error
+    }
+}
+
+/// What a payload begins with.
+fn head<'a>(codec: Codec, tree: &'a ContentTree, base: Option<&'a Base>) -> &'a [u8] {
+    match codec {
+        Codec::Raw => tree.table(),
+        // What is compressed can only be read whole.
+        Codec::Zstd => &[],
+        Codec::Difference => base.map_or(&[], |base| &base.chunk.hash.0),
     }
 }
 
