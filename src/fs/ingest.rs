@@ -190,6 +190,11 @@ impl Ingest {
         Ok(outcome?)
     }
 
+    fn read(&self, meta: &Meta, chunk: &ChunkRef) -> Result<Vec<u8>> {
+        let base = self.base_of(meta, chunk)?;
+        Ok(self.packs.read(chunk, base.as_ref())?)
+    }
+
     /// Reads the chunk's record from the disk, and verifies it.
     pub(super) fn verify(&self, meta: &Meta, chunk: &ChunkRef) -> Result<()> {
         let base = self.base_of(meta, chunk)?;
@@ -204,15 +209,13 @@ impl Ingest {
 
     /// Bytes of the payload that a whole record of the chunk would have.
     pub(super) fn whole_len(&self, meta: &Meta, chunk: &ChunkRef) -> Result<u32> {
-        let base = self.base_of(meta, chunk)?;
-        let plain = self.packs.read(chunk, base.as_ref())?;
+        let plain = self.read(meta, chunk)?;
         Ok(self.packs.stored_len(&ContentTree::of(&plain), &plain)?)
     }
 
     /// Appends a whole record of a chunk that is stored as a difference.
     pub(super) fn copy_whole(&self, meta: &Meta, chunk: &ChunkRef) -> Result<ChunkLocation> {
-        let base = self.base_of(meta, chunk)?;
-        let plain = self.packs.read(chunk, base.as_ref())?;
+        let plain = self.read(meta, chunk)?;
         Ok(self.packs.append(&ContentTree::of(&plain), &plain, None)?.at)
     }
 
@@ -322,11 +325,11 @@ impl Ingest {
     }
 
     /// Nothing names these, as far as is committed. What came into use since [`Ingest::watch_uses`] is spared.
-    pub(super) fn condemn(&self, mut found: HashSet<ChunkId>) {
+    pub(super) fn condemn(&self, mut found: BTreeSet<ChunkId>) {
         let mut garbage = self.garbage.lock();
         if let Garbage::Watching(used) = &*garbage {
             found.retain(|chunk| !used.contains(chunk));
-            *garbage = Garbage::Condemned(found.into_iter().collect());
+            *garbage = Garbage::Condemned(found);
         }
     }
 

@@ -19,6 +19,13 @@ impl View<'_> {
         Ok(())
     }
 
+    /// Whether any chunk is stored as a difference.
+    pub fn has_differences(&self) -> Result<bool> {
+        let sql =
+            "SELECT EXISTS (SELECT 1 FROM chunk INDEXED BY chunk_by_base WHERE base IS NOT NULL)";
+        Ok(self.db.query_row(sql, [], |row| row.get(0))?)
+    }
+
     /// Every chunk that is stored as a difference, and the chunk to which it is one, in no order.
     pub fn each_difference(&self, each: &mut dyn FnMut(ChunkId, ChunkId)) -> Result<()> {
         let sql = "SELECT id, base FROM chunk INDEXED BY chunk_by_base WHERE base IS NOT NULL";

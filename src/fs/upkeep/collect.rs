@@ -16,10 +16,10 @@
 
 use crate::fs::Result;
 use crate::fs::volume::Volume;
-use crate::meta::ChunkRow;
+use crate::meta::{ChunkRow, View};
 use crate::model::{ChunkId, Timestamp};
 use crate::sys::failpoint;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Chunks that leave the table in one transaction: writers wait for it.
@@ -50,15 +50,10 @@ impl Volume {
         for chunk in self.chunks_in_memory() {
             self.ingest.note_use(&chunk);
         }
-        let found = self.meta.snapshot(|view| -> Result<HashSet<ChunkId>> {
-            let mut named = IdSet::up_to(limit);
-            view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
-            view.each_difference(&mut |chunk, base| {
-                if named.contains(chunk) {
-                    named.insert(base);
-                }
-            })?;
-            let mut found = HashSet::new();
+        let found = self.meta.snapshot(|view| -> Result<BTreeSet<ChunkId>> {
+            let mut named = IdSet::named(view, limit)?;
+            named.add_bases(view)?;
+            let mut found = BTreeSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let id = ChunkId(row.id);
                 if id <= limit && !named.contains(id) && !stop() {
@@ -113,6 +108,22 @@ impl IdSet {
     /// Empty, for numbers up to `last`. Higher ones are not kept.
     pub(super) fn up_to(last: ChunkId) -> IdSet {
         IdSet { last, pages: HashMap::new() }
+    }
+
+    /// The chunks that rows show, today or in the past.
+    pub(super) fn named(view: &View<'_>, last: ChunkId) -> Result<IdSet> {
+        let mut named = IdSet::up_to(last);
+        view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+        Ok(named)
+    }
+
+    /// Adds what is needed to read those that are stored as differences.
+    pub(super) fn add_bases(&mut self, view: &View<'_>) -> Result<()> {
+        Ok(view.each_difference(&mut |chunk, base| {
+            if self.contains(chunk) {
+                self.insert(base);
+            }
+        })?)
     }
 
     pub(super) fn insert(&mut self, id: ChunkId) {

@@ -143,7 +143,7 @@ impl Volume {
     /// The chunks that are shown and are differences to a chunk in `packs` that isn't.
     fn differences_to_nothing(&self, packs: &HashSet<PackId>) -> Result<Vec<ChunkId>> {
         self.meta.snapshot(|view| {
-            let named = self.named(view)?;
+            let named = IdSet::named(view, self.meta.last_chunk())?;
             let mut bases = HashSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let is_there = |chunk: &ChunkRef| packs.contains(&chunk.at.pack);
@@ -158,13 +158,6 @@ impl Volume {
             })?;
             Ok(found)
         })
-    }
-
-    /// The chunks that rows show, today or in the past.
-    fn named(&self, view: &View<'_>) -> Result<IdSet> {
-        let mut named = IdSet::up_to(self.meta.last_chunk());
-        view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
-        Ok(named)
     }
 
     /// Removes all rows, in an order in which the path leads to what is left, should it be interrupted.
@@ -208,7 +201,8 @@ impl Volume {
         failpoint::hit("erase-before-packs");
         self.ingest.packs().begin_pack()?;
         // Not what is there only because something can't be stored whole yet: the pack stays as well then.
-        let named = self.meta.snapshot(|view| self.named(view))?;
+        let last = self.meta.last_chunk();
+        let named = self.meta.snapshot(|view| IdSet::named(view, last))?;
         let moved = self.empty_packs(packs, &|chunk| named.contains(chunk), stop)?;
         failpoint::hit("erase-emptied-packs");
         let freed = self.remove_packs(stop)?;

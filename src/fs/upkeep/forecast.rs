@@ -101,7 +101,7 @@ impl Volume {
         let mut last_ones = last_differences(view, &|chunk| needed.contains(chunk))?;
         last_ones.retain(|(base, _)| !in_use.contains(base));
         in_use.iter().for_each(|chunk| needed.insert(*chunk));
-        add_bases(view, &mut needed)?;
+        needed.add_bases(view)?;
         let mut rows = Vec::new();
         for (base, chunk) in last_ones {
             rows.extend(view.chunk(base)?.zip(view.chunk(chunk)?));
@@ -140,15 +140,6 @@ pub(super) struct Left {
     pub(super) last_ones: Vec<(ChunkRef, ChunkRef)>,
 }
 
-/// Adds what is needed to read those that are stored as differences.
-fn add_bases(view: &View<'_>, needed: &mut IdSet) -> Result<()> {
-    Ok(view.each_difference(&mut |chunk, base| {
-        if needed.contains(chunk) {
-            needed.insert(base);
-        }
-    })?)
-}
-
 /// By what each chunk is shown, or needed to read what is.
 struct Shown {
     by_living: IdSet,
@@ -166,8 +157,8 @@ impl Shown {
         };
         in_use.iter().for_each(|chunk| note(*chunk, true));
         view.each_showing(&mut |showing| note(showing.chunk, showing.lives))?;
-        add_bases(view, &mut shown.by_living)?;
-        add_bases(view, &mut shown.by_any)?;
+        shown.by_living.add_bases(view)?;
+        shown.by_any.add_bases(view)?;
         Ok(shown)
     }
 }

@@ -26,8 +26,11 @@ impl Volume {
             .flatten()
             .collect();
         let mut chunks = self.meta.snapshot(|view| {
-            let mut named = IdSet::up_to(last);
-            view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
+            // Each run would look through all extents for nothing.
+            if !view.has_differences()? {
+                return Ok(Vec::new());
+            }
+            let named = IdSet::named(view, last)?;
             last_differences(view, &|chunk| named.contains(chunk))
         })?;
         chunks.retain(|(base, _)| !in_memory.contains(base));
