@@ -44,13 +44,17 @@ fn mount_for_all() -> Option<Mount> {
 /// Makes `f` Bert's, with `bits`; it holds a program.
 fn arm(mount: &Mount, bits: u32) -> PathBuf {
     let f = mount.at("f");
-    // Not by this process: what another test starts at this moment would have it open for a moment, and
-    // a file that is open for writing can't be run.
-    run_as(0, mount, "cat /usr/bin/id > f");
+    program(mount, "id", "f");
     chown(&f, Some(BERT), Some(BERT)).unwrap();
     os::chmod(&f, bits).unwrap();
     assert_eq!(mode(&f), bits);
     f
+}
+
+/// Makes `name` hold a program, that may be run. Not by this process: what another test starts at this
+/// moment would have it open for a moment, and a file that is open for writing can't be run.
+fn program(mount: &Mount, program: &str, name: &str) {
+    run_as(0, mount, &format!("cat /usr/bin/{program} > {name}; chmod 755 {name}"));
 }
 
 fn command(user: u32, dir: &Path, line: &str) -> Command {
@@ -143,7 +147,7 @@ fn an_emptied_program_does_not_come_back_with_privileges() {
 fn a_program_that_runs_cannot_be_emptied() {
     let Some(mount) = mount_for_all() else { return };
     let path = mount.at("sleep");
-    fs::copy("/bin/sleep", &path).unwrap();
+    program(&mount, "sleep", "sleep");
     let size = fs::metadata(&path).unwrap().len();
     let mut running = Command::new(&path).arg("60").spawn().unwrap();
     for _ in 0..5 {
