@@ -6,6 +6,7 @@
 pub mod chunks;
 pub mod cli;
 pub mod config;
+pub mod crypt;
 pub mod daemon;
 pub mod fs;
 pub mod fuse;

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("sys", &["model"]),
-    ("chunks", &["model", "sys"]),
-    ("meta", &["model", "sys"]),
-    ("fs", &["model", "sys", "chunks", "meta"]),
+    ("crypt", &["model", "sys"]),
+    ("chunks", &["model", "sys", "crypt"]),
+    ("meta", &["model", "sys", "crypt"]),
+    ("fs", &["model", "sys", "crypt", "chunks", "meta"]),
     ("recall", &["model", "fs"]),
     ("config", &["model"]),
     // Of `sys` only what unmounting needs, and failpoints.
@@ -25,14 +26,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["model", "config", "fs", "recall"]),
     (
         "daemon",
-        &["model", "sys", "chunks", "meta", "fs", "recall", "config", "fuse", "http", "cli"],
+        &[
+            "model", "sys", "crypt", "chunks", "meta", "fs", "recall", "config", "fuse", "http",
+            "cli",
+        ],
     ),
 ];
 
 /// Where an outside crate may be used; an empty list stands for everywhere.
 const CRATES: &[(&str, &[&str])] = &[
+    ("argon2", &["crypt"]),
+    ("aws_lc_rs", &["crypt"]),
     ("axum", &["http"]),
-    ("blake3", &["chunks"]),
+    ("blake3", &["chunks", "crypt"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
@@ -59,6 +65,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("thiserror", &[]),
     ("tokio", &["http"]),
     ("toml", &["config", "fs"]),
+    ("zeroize", &["crypt"]),
     ("zstd", &["chunks"]),
 ];
 

@@ -6,6 +6,7 @@ mod disk;
 pub mod failpoint;
 mod identity;
 mod lock;
+mod memory;
 pub mod mount;
 pub mod mounts;
 mod process;
@@ -19,6 +20,7 @@ pub use disk::{
 };
 pub use identity::{current_user, random_bytes};
 pub use lock::{LockError, StoreLock};
+pub use memory::{Locked, forbid_core_dumps};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };
