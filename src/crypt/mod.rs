@@ -7,8 +7,14 @@
 
 mod key;
 mod keyring;
+mod recovery;
 mod sealed;
+mod secret;
+mod slot;
 
 pub use key::{Key, Purpose, random};
 pub use keyring::Keyring;
+pub use recovery::{RecoveryKey, Typed};
 pub use sealed::{Forged, OneUse, SALT_LEN, Salt, TAG_LEN, open, seal};
+pub use secret::{BadSecret, PASSPHRASE_LEN_MIN, Secret, SecretKind};
+pub use slot::{Slot, SlotKey, SlotKind, SlotPlace, Stretching, unwrap_key, wrap_key};
