@@ -69,6 +69,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zstd", &["chunks"]),
 ];
 
+/// Files outside of `sys` that may hold `unsafe` code, and why.
+const UNSAFE_FILES: &[&str] = &[
+    // SQLite asks for tables of C functions.
+    "meta/sealed/vfs.rs",
+];
+
 /// Lines of a file, at most.
 const FILE_LINES_MAX: usize = 600;
 /// Lines of a function, at most.
@@ -136,7 +142,8 @@ fn room_violations(path: &str, source: &Source) -> Vec<String> {
             found.push(format!("{path}: the crate `{name}` does not belong in `{room}`"));
         }
     }
-    if room != "sys" && source.has_word("unsafe") {
+    let may_be_unsafe = room == "sys" || UNSAFE_FILES.contains(&path);
+    if !may_be_unsafe && source.has_word("unsafe") {
         found.push(format!("{path}: `unsafe` outside of `sys`"));
     }
     found
@@ -184,6 +191,11 @@ fn files_and_functions_fit_on_a_screen_and_nothing_unwraps() {
 #[test]
 fn exceptions_that_are_no_longer_needed_are_struck_off() {
     let files = rust_files(&root().join("src"));
+    for listed in UNSAFE_FILES {
+        let still =
+            files.iter().any(|(path, text)| path == listed && Source::new(text).has_word("unsafe"));
+        assert!(still, "{listed} has no unsafe code");
+    }
     for listed in LONG_FILES {
         let still = files
             .iter()
@@ -271,6 +283,8 @@ mod the_checker {
     fn sees_unsafe_and_a_room_that_nobody_announced() {
         assert_eq!(rooms("fs/a.rs", "fn f() { unsafe { g() } }").len(), 1);
         assert!(rooms("sys/a.rs", "fn f() { unsafe { g() } }").is_empty());
+        assert_eq!(rooms("meta/a.rs", "fn f() { unsafe { g() } }").len(), 1);
+        assert!(rooms(UNSAFE_FILES[0], "fn f() { unsafe { g() } }").is_empty());
         assert!(rooms("fs/a.rs", "#![deny(unsafe_code)]").is_empty());
         assert_eq!(rooms("cellar/a.rs", "").len(), 1);
     }

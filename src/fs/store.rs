@@ -178,7 +178,7 @@ pub fn create_store(
     }
     let key = sys::random_bytes::<16>().map_err(io_error(path))?;
     let meta_path = path.join(META_FILE);
-    Meta::create(&meta_path, &key).map_err(|error| open_error(path, error))?;
+    Meta::create(&meta_path, &key, None).map_err(|error| open_error(path, error))?;
     populate(&meta_path, clock).map_err(|error| open_error(path, error))?;
     write_header(path, options)?;
     if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
@@ -207,7 +207,7 @@ fn write_header(path: &Path, options: &CreateOptions) -> Result<(), StoreError> 
 
 /// Makes the root and its first directories, owned by whoever makes the store.
 fn populate(meta_path: &Path, clock: &dyn Clock) -> Result<(), meta::Error> {
-    let meta = Meta::open(meta_path)?;
+    let meta = Meta::open(meta_path, None)?;
     let now = clock.now();
     let (uid, gid) = sys::current_user();
     let directory = |ino, nlink| Attr {
@@ -299,7 +299,7 @@ impl Volume {
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);
         }
-        let meta = Meta::open(&path.join(META_FILE)).map_err(|error| match error {
+        let meta = Meta::open(&path.join(META_FILE), None).map_err(|error| match error {
             meta::Error::Newer { found, known } => {
                 StoreError::Newer { path: path.to_owned(), found, known }
             }

@@ -1,6 +1,7 @@
 //! The connections: one that writes (see `writer`), some that read, and the log that makes commits durable.
 
 use super::counters::Counters;
+use super::sealed::{self, PageKeys, Vfs};
 use super::writer::Writer;
 use super::{Error, Result, erase, past, schema, upkeep};
 use crate::model::{ChunkId, Ino, Moment};
@@ -45,20 +46,34 @@ pub struct Meta {
     readers: Mutex<Vec<Connection>>,
     /// The log, to make commits durable without a commit. Never closed while SQLite is open.
     log: File,
+    /// Through what the connections see an encrypted database; dropped after them.
+    vfs: Option<Vfs>,
 }
 
 impl Meta {
-    /// Creates the database file with its tables and syncs it. `slot_key` must be random.
-    pub fn create(path: &Path, slot_key: &[u8; 16]) -> Result<()> {
-        let db = connect(path, WRITER_CACHE_BYTES)?;
+    /// Creates the database file with its tables and syncs it; with keys, encrypted. `slot_key` must be random.
+    pub fn create(path: &Path, slot_key: &[u8; 16], keys: Option<&PageKeys>) -> Result<()> {
+        let vfs = keys.map(Vfs::register).transpose()?;
+        let db = match &vfs {
+            None => connect(path, WRITER_CACHE_BYTES, None)?,
+            Some(vfs) => connect_new(path, vfs)?,
+        };
         db.pragma_update(None, "synchronous", "FULL")?;
         schema::create(&db, slot_key)?;
         db.close().map_err(|(_, error)| error.into())
     }
 
-    /// Opens the database for reading and writing; SQLite replays the log of a killed daemon.
-    pub fn open(path: &Path) -> Result<Meta> {
-        let writer = connect(path, WRITER_CACHE_BYTES)?;
+    /// Opens the database for reading and writing; SQLite replays the log of a killed daemon. With keys, it must be
+    /// encrypted.
+    ///
+    /// # Errors
+    /// `Damaged` also for a wrong key; then nothing is changed.
+    pub fn open(path: &Path, keys: Option<&PageKeys>) -> Result<Meta> {
+        if let Some(keys) = keys {
+            sealed::verify_key(path, &log_path(path), keys)?;
+        }
+        let vfs = keys.map(Vfs::register).transpose()?;
+        let writer = connect(path, WRITER_CACHE_BYTES, vfs.as_ref())?;
         schema::verify(&writer)?;
         past::prepare(&writer)?;
         erase::prepare(&writer)?;
@@ -78,6 +93,7 @@ impl Meta {
             has_deferred: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
             log,
+            vfs,
         })
     }
 
@@ -107,7 +123,7 @@ impl Meta {
         let idle = self.readers.lock().pop();
         let db = match idle {
             Some(db) => db,
-            None => connect(&self.path, READER_CACHE_BYTES).map_err(E::from)?,
+            None => connect(&self.path, READER_CACHE_BYTES, self.vfs.as_ref()).map_err(E::from)?,
         };
         let outcome = work(&View { db: &db, meta: self });
         let mut readers = self.readers.lock();
@@ -299,11 +315,33 @@ fn log_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn connect(path: &Path, cache_bytes: i64) -> Result<Connection> {
+fn connect(path: &Path, cache_bytes: i64, vfs: Option<&Vfs>) -> Result<Connection> {
+    let db = open_file(path, vfs)?;
+    set_up(&db, cache_bytes)?;
+    Ok(db)
+}
+
+/// The connection to a new encrypted database. On its way to WAL mode SQLite writes the first page: without a rollback
+/// journal, which would be plain.
+fn connect_new(path: &Path, vfs: &Vfs) -> Result<Connection> {
+    let db = open_file(path, Some(vfs))?;
+    sealed::reserve_room(&db)?;
+    db.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
+    set_up(&db, WRITER_CACHE_BYTES)?;
+    Ok(db)
+}
+
+fn open_file(path: &Path, vfs: Option<&Vfs>) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
+    Ok(match vfs {
+        None => Connection::open_with_flags(path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.name())?,
+    })
+}
+
+fn set_up(db: &Connection, cache_bytes: i64) -> Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     // Plans don't depend on bound values: else SQLite (built with STAT4) parses and plans a statement
     // with a range anew each time it runs, which cost ten times the query itself.
@@ -319,5 +357,5 @@ fn connect(path: &Path, cache_bytes: i64) -> Result<Connection> {
     // Rows that are deleted are overwritten: what was erased must not be found in the file, and most of it was
     // deleted from the live tables long before.
     db.pragma_update(None, "secure_delete", true)?;
-    Ok(db)
+    Ok(())
 }

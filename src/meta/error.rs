@@ -37,7 +37,11 @@ pub enum Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
+        use rusqlite::{ErrorCode, ffi};
+        // What `sealed` answers for a page that doesn't open.
+        if error.sqlite_extended_error_code() == Some(ffi::SQLITE_IOERR_DATA) {
+            return Error::Damaged("a page of it is not what was encrypted there".into());
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Error::NoSpace,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

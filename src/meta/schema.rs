@@ -193,7 +193,7 @@ mod tests {
     fn format_1_is_brought_up_to_date() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("meta.db");
-        Meta::create(&path, &[7; 16]).unwrap();
+        Meta::create(&path, &[7; 16], None).unwrap();
         let old = Connection::open(&path).unwrap();
         for table in ["inode", "inode_past"] {
             for column in ["number", "author", "cause", "cut", "digest"] {
@@ -207,13 +207,13 @@ mod tests {
         old.pragma_update(None, "user_version", 1).unwrap();
         old.close().unwrap();
 
-        let meta = Meta::open(&path).unwrap();
+        let meta = Meta::open(&path, None).unwrap();
         let inode = meta.read(|view| view.inode(Ino(5))).unwrap().unwrap();
         assert_eq!((inode.saved.number, inode.saved.author, inode.saved.is_cut), (1, 1000, true));
         assert_eq!(inode.attr.size, 3);
         meta.write(Timestamp(20), |tx| tx.end_inode(Ino(5))).unwrap();
         drop(meta);
-        let ended = Meta::open(&path).unwrap().read(|view| view.ended_inode(Ino(5))).unwrap();
+        let ended = Meta::open(&path, None).unwrap().read(|view| view.ended_inode(Ino(5))).unwrap();
         assert_eq!(ended.unwrap().saved.number, 1);
     }
 
@@ -221,17 +221,17 @@ mod tests {
     fn format_2_is_brought_up_to_date() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("meta.db");
-        Meta::create(&path, &[7; 16]).unwrap();
+        Meta::create(&path, &[7; 16], None).unwrap();
         let old = Connection::open(&path).unwrap();
         old.execute_batch("DROP TABLE pin").unwrap();
         forget_differences(&old);
         old.pragma_update(None, "user_version", 2).unwrap();
         old.close().unwrap();
 
-        let meta = Meta::open(&path).unwrap();
+        let meta = Meta::open(&path, None).unwrap();
         meta.write(Timestamp(20), |tx| tx.add_pin(Ino(1), b"kept", tx.moment)).unwrap();
         drop(meta);
-        let pins = Meta::open(&path).unwrap().read(|view| view.pins()).unwrap();
+        let pins = Meta::open(&path, None).unwrap().read(|view| view.pins()).unwrap();
         assert_eq!((pins.len(), &pins[0].name[..]), (1, &b"kept"[..]));
     }
 
@@ -243,7 +243,7 @@ mod tests {
     fn format_3_is_brought_up_to_date() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("meta.db");
-        Meta::create(&path, &[7; 16]).unwrap();
+        Meta::create(&path, &[7; 16], None).unwrap();
         let old = Connection::open(&path).unwrap();
         forget_differences(&old);
         let row = "(5, zeroblob(32), 1, 64, 9, 9, 0)";
@@ -251,7 +251,7 @@ mod tests {
         old.pragma_update(None, "user_version", 3).unwrap();
         old.close().unwrap();
 
-        let meta = Meta::open(&path).unwrap();
+        let meta = Meta::open(&path, None).unwrap();
         let chunk = meta.read(|view| view.chunk(ChunkId(5))).unwrap().unwrap();
         assert_eq!(chunk.base, None);
         let next = ChunkRef { id: ChunkId(6), base: Some(ChunkId(5)), ..chunk };

@@ -221,8 +221,8 @@ mod tests {
         fn new() -> Store {
             let dir = tempfile::TempDir::new().unwrap();
             let path = dir.path().join("meta.db");
-            Meta::create(&path, &[7; 16]).unwrap();
-            Store { meta: Meta::open(&path).unwrap(), dir }
+            Meta::create(&path, &[7; 16], None).unwrap();
+            Store { meta: Meta::open(&path, None).unwrap(), dir }
         }
 
         /// What a daemon that is killed now leaves behind.
@@ -231,7 +231,7 @@ mod tests {
             for name in ["meta.db", "meta.db-wal"] {
                 std::fs::copy(self.dir.path().join(name), copy.path().join(name)).unwrap();
             }
-            orphans(&Meta::open(&copy.path().join("meta.db")).unwrap())
+            orphans(&Meta::open(&copy.path().join("meta.db"), None).unwrap())
         }
 
         fn defer(&self, ino: u64) {

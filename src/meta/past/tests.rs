@@ -33,8 +33,8 @@ impl Store {
     fn new() -> Store {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("meta.db");
-        Meta::create(&path, &[7; 16]).unwrap();
-        Store { meta: Meta::open(&path).unwrap(), _dir: dir }
+        Meta::create(&path, &[7; 16], None).unwrap();
+        Store { meta: Meta::open(&path, None).unwrap(), _dir: dir }
     }
 
     /// Runs `work` at a moment.
