@@ -3,11 +3,12 @@
 //! After a crash at any line here the records that were whole on the disk can be walked, and nothing else looks
 //! like a record. `recover` brings the pack back into shape.
 
-use super::format::{
-    self, Entry, PACK_HEADER_LEN, PackName, RECORD_HEADER_LEN, RecordHeader, TRAILER_LEN,
-};
+use super::cipher::Cipher;
+use super::files::PackFile;
+use super::format::{self, Entry, PACK_HEADER_LEN, PackName, RECORD_HEADER_LEN, RecordHeader};
 use super::walk::Walk;
 use super::{Error, Result};
+use crate::crypt;
 use crate::model::ChunkLocation;
 use crate::sys::{self, failpoint};
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,10 @@ const RESERVE_BEYOND_TARGET_BYTES: u64 = 1 << 20;
 pub(super) struct Active {
     pub name: PackName,
     pub file: Arc<File>,
+    /// The keys of an encrypted pack.
+    cipher: Option<Cipher>,
+    /// The record that is being sealed: kept for its room.
+    sealed: Vec<u8>,
     path: PathBuf,
     /// Where the next record goes: after the last one that was written whole.
     pub position: u64,
@@ -49,26 +54,35 @@ pub(super) struct Active {
 
 impl Active {
     /// Creates the pack's file with its header. A name that exists is an error: packs are never reused.
-    pub(super) fn create(path: PathBuf, name: PackName, target_bytes: u64) -> Result<Active> {
+    pub(super) fn create(
+        path: PathBuf,
+        name: PackName,
+        cipher: Option<Cipher>,
+        target_bytes: u64,
+    ) -> Result<Active> {
         let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
         let file = options.open(&path).map_err(|error| Error::from_io(&path, error))?;
         failpoint::hit("pack-create");
-        if let Err(error) = write(&file, [&format::encode_pack_header(&name)], 0) {
+        let hint = cipher.as_ref().map(Cipher::hint);
+        if let Err(error) = write(&file, [&format::encode_pack_header(&name, hint.as_ref())], 0) {
             // Best effort: what stays is an empty pack, which the next start removes.
             let _ = std::fs::remove_file(&path);
             return Err(Error::from_io(&path, error));
         }
         reserve(&file, target_bytes);
         let walk = Walk { entries: Vec::new(), end: PACK_HEADER_LEN };
-        Ok(Active::resume(file, path, name, walk))
+        Ok(Active::resume(PackFile { file: Arc::new(file), name, cipher }, path, walk))
     }
 
     /// Goes on where a walk over an unsealed pack ended.
-    pub(super) fn resume(file: File, path: PathBuf, name: PackName, walk: Walk) -> Active {
+    pub(super) fn resume(pack: PackFile, path: PathBuf, walk: Walk) -> Active {
+        let PackFile { file, name, cipher } = pack;
         let Walk { entries, end } = walk;
         Active {
             name,
-            file: Arc::new(file),
+            file,
+            cipher,
+            sealed: Vec::new(),
             path,
             position: end,
             entries,
@@ -90,13 +104,21 @@ impl Active {
         let entry = Entry { offset: self.position, header };
         self.zero_ahead(entry.end()).map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-before");
-        let first = header.encode(&self.name, entry.offset);
-        write(&self.file, [&first, head, body], entry.offset)
-            .map_err(|error| self.failed(error))?;
+        self.write_record(&entry, head, body).map_err(|error| self.failed(error))?;
         failpoint::hit("pack-append-after");
         self.position = entry.end();
         self.entries.push(entry);
         Ok(header.location(self.name.pack, entry.offset))
+    }
+
+    fn write_record(&mut self, entry: &Entry, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let Entry { offset, header } = entry;
+        let Some(cipher) = &self.cipher else {
+            let first = header.encode(&self.name, *offset);
+            return write(&self.file, [&first, head, body], *offset);
+        };
+        cipher.seal_record(header, *offset, [head, body], &crypt::random(), &mut self.sealed);
+        write(&self.file, [&self.sealed], *offset)
     }
 
     /// The range that is due for writeback, if enough has come together.
@@ -119,10 +141,9 @@ impl Active {
     /// is as before, and can be sealed again.
     pub(super) fn seal(&mut self) -> Result<u64> {
         failpoint::hit("pack-seal-before-footer");
-        let footer = format::encode_footer(&self.entries);
-        let trailer = format::encode_trailer(&self.name, self.position, &footer);
+        let (footer, trailer) = self.encode_end();
         let trailer_at = self.position + footer.len() as u64;
-        let end = trailer_at + TRAILER_LEN;
+        let end = trailer_at + trailer.len() as u64;
         let written = write(&self.file, [&footer], self.position).and_then(|()| {
             failpoint::hit("pack-seal-after-footer");
             write(&self.file, [&trailer], trailer_at)?;
@@ -132,6 +153,14 @@ impl Active {
         written.map_err(|error| self.failed(error))?;
         failpoint::hit("pack-seal-after-trailer");
         Ok(end)
+    }
+
+    /// Footer and trailer, as they are written.
+    fn encode_end(&self) -> (Vec<u8>, Vec<u8>) {
+        let footer = format::encode_footer(&self.entries);
+        let trailer = format::encode_trailer(&self.name, self.position, &footer).to_vec();
+        let Some(cipher) = &self.cipher else { return (footer, trailer) };
+        cipher.seal_end(self.position, &footer, &trailer, [&crypt::random(), &crypt::random()])
     }
 
     /// Cuts off the zeros ahead, for a tidy end.

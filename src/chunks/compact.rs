@@ -2,12 +2,12 @@
 
 use super::format::Codec;
 use super::read::verified;
-use super::{PackStore, Result, hash};
+use super::{PackStore, Result};
 use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys::failpoint;
 
 impl PackStore {
-    /// Appends the chunk's record once more, as it is, and answers where. Durable after the next `sync`; the old record
+    /// Appends the chunk's record once more, as it is (of an encrypted one the content, sealed anew), and answers where. Durable after the next `sync`; the old record
     /// stays until its pack is removed.
     ///
     /// # Errors
@@ -17,9 +17,10 @@ impl PackStore {
         let file = self.files.get(chunk.at.pack)?;
         let (header, head, body) = self.read_whole(&file, chunk)?;
         match header.codec {
-            Codec::Raw => verified(hash(&body) == chunk.hash, chunk)?,
+            Codec::Raw => verified(self.hash(&body) == chunk.hash, chunk)?,
             Codec::Zstd | Codec::Difference => {
-                self.decode(&header, chunk, base, &head, body.clone())?;
+                let plain = self.decode(&header, chunk, base, &head, body.clone())?;
+                verified(self.hash(&plain) == chunk.hash, chunk)?;
             }
         }
         self.write(header, &head, &body)
@@ -30,7 +31,7 @@ impl PackStore {
         self.check_writable()?;
         let mut state = self.state.lock();
         state.seal_if_full(0).map_err(|error| self.poisoned_by(error))?;
-        state.ensure_active(&self.files, self.store_id, self.options.target_bytes)
+        state.ensure_active(&self.files, self.options.target_bytes)
     }
 
     /// Removes a sealed pack with everything in it; answers how many bytes come free. That nothing needs it, also after
@@ -50,14 +51,24 @@ impl PackStore {
 
 #[cfg(test)]
 mod tests {
-    use crate::chunks::testing::{noise, open_with, put, small_packs, text};
+    use crate::chunks::PackOptions;
+    use crate::chunks::testing::{keys, noise, open_with, put, small_packs, text};
     use crate::model::{ChunkRef, PackId};
     use tempfile::tempdir;
 
+    /// Of a plain and an encrypted store.
+    fn both_kinds() -> [PackOptions; 2] {
+        [small_packs(), PackOptions { keys: Some(keys()), ..small_packs() }]
+    }
+
     #[test]
     fn a_chunk_that_was_copied_is_read_where_its_old_pack_was_removed() {
+        both_kinds().into_iter().for_each(copied_chunks_are_read);
+    }
+
+    fn copied_chunks_are_read(options: PackOptions) {
         let dir = tempdir().unwrap();
-        let store = open_with(dir.path(), small_packs());
+        let store = open_with(dir.path(), options.clone());
         let contents = [noise(1, 40_000), text(30_000), noise(2, 500)];
         let old: Vec<ChunkRef> =
             (1..).zip(&contents).map(|(n, plain)| put(&store, n, plain)).collect();
@@ -80,7 +91,7 @@ mod tests {
         }
         store.close().unwrap();
         drop(store);
-        let store = open_with(dir.path(), small_packs());
+        let store = open_with(dir.path(), options);
         assert!(store.packs().unwrap().iter().all(|pack| pack.id != first));
         assert!(new.iter().all(|chunk| store.verify(chunk, None).is_ok()));
     }
@@ -104,9 +115,13 @@ mod tests {
 
     #[test]
     fn damage_is_not_copied() {
+        both_kinds().into_iter().for_each(copies_no_damage);
+    }
+
+    fn copies_no_damage(options: PackOptions) {
         use std::os::unix::fs::FileExt;
         let dir = tempdir().unwrap();
-        let store = open_with(dir.path(), small_packs());
+        let store = open_with(dir.path(), options);
         for (n, plain) in [(1, noise(1, 40_000)), (2, text(9000))] {
             let chunk = put(&store, n, &plain);
             store.sync().unwrap();

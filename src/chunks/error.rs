@@ -54,6 +54,22 @@ pub enum Error {
         /// The pack file.
         path: PathBuf,
     },
+    /// A pack with this name, of this store, that is encrypted and should not be, or the other way round.
+    #[error("{} is {}, other than the store", .path.display(), if *.encrypted { "encrypted" } else { "not encrypted" })]
+    OtherKind {
+        /// The pack file.
+        path: PathBuf,
+        /// Whether it is encrypted, and the store is not.
+        encrypted: bool,
+    },
+    /// The pack is encrypted with a key that is not there.
+    #[error("{} is encrypted with a key, of epoch {epoch}, that is not among those of this store", .path.display())]
+    KeyMissing {
+        /// The pack file.
+        path: PathBuf,
+        /// Which of the store's master keys it would be.
+        epoch: u32,
+    },
     /// The operating system refused.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -71,6 +87,11 @@ impl Error {
             return Error::NoSpace;
         }
         Error::Io { path: path.to_owned(), source }
+    }
+
+    /// The error for a pack of the format `found`.
+    pub(super) fn newer(path: &Path, found: u32) -> Error {
+        Error::Newer { path: path.to_owned(), found, known: super::format::VERSION }
     }
 
     pub(super) fn damaged(pack: PackId, offset: u64, why: impl Into<String>) -> Error {

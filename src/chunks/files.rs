@@ -1,6 +1,9 @@
 //! The pack files: their names, and a bounded number of open descriptors to read them.
 
-use super::{Error, Result};
+use super::cipher::Cipher;
+use super::format::{PackHeader, PackName};
+use super::{Error, Result, walk};
+use crate::crypt::Keyring;
 use crate::model::PackId;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -16,16 +19,39 @@ const SUFFIX: &str = ".pack";
 /// Hex digits of a pack's number in its file's name.
 const NAME_DIGITS: usize = 8;
 
+/// An open pack.
+pub(super) struct PackFile {
+    pub file: Arc<File>,
+    /// What it should be by its own name.
+    pub name: PackName,
+    /// What opens it; `None` in a plain store.
+    pub cipher: Option<Cipher>,
+}
+
 /// The directory of the packs.
 pub(super) struct Files {
     directory: PathBuf,
+    store: [u8; 16],
+    /// The keys of an encrypted store.
+    keys: Option<Arc<Keyring>>,
     /// Guards the descriptors; a leaf: nothing else is locked under it.
-    open: Mutex<LruCache<PackId, Arc<File>>>,
+    open: Mutex<LruCache<PackId, Arc<PackFile>>>,
 }
 
 impl Files {
-    pub(super) fn new(directory: &Path) -> Files {
-        Files { directory: directory.to_owned(), open: Mutex::new(LruCache::new(OPEN_FILES_MAX)) }
+    pub(super) fn new(directory: &Path, store: [u8; 16], keys: Option<Arc<Keyring>>) -> Files {
+        let open = Mutex::new(LruCache::new(OPEN_FILES_MAX));
+        Files { directory: directory.to_owned(), store, keys, open }
+    }
+
+    /// The keys of the store, if it is encrypted.
+    pub(super) fn keys(&self) -> Option<&Arc<Keyring>> {
+        self.keys.as_ref()
+    }
+
+    /// What the pack is by its number.
+    pub(super) fn name(&self, pack: PackId) -> PackName {
+        PackName { store: self.store, pack }
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -48,14 +74,31 @@ impl Files {
         Ok(packs)
     }
 
-    /// The pack's file, open for reading.
-    pub(super) fn get(&self, pack: PackId) -> Result<Arc<File>> {
+    /// The pack, open for reading.
+    ///
+    /// # Errors
+    /// `Damaged` if it isn't there, or isn't encrypted as it should be; of an encrypted one also `Newer` and `KeyMissing`.
+    pub(super) fn get(&self, pack: PackId) -> Result<Arc<PackFile>> {
         if let Some(file) = self.open.lock().get(&pack) {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(self.open(pack)?);
         self.open.lock().put(pack, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// A pack whose file is open, by its header, which is answered as well.
+    ///
+    /// # Errors
+    /// `Newer`, `OtherKind`, `KeyMissing`.
+    pub(super) fn look(&self, pack: PackId, file: File) -> Result<(PackFile, PackHeader)> {
+        let (name, path) = (self.name(pack), self.path(pack));
+        let header = walk::read_header(&file).map_err(|error| Error::from_io(&path, error))?;
+        let cipher = match &self.keys {
+            Some(keys) => Some(Cipher::of_header(keys, name, &header, &path)?),
+            None => refuse_unreadable(&header, name, &path).map(|()| None)?,
+        };
+        Ok((PackFile { file: Arc::new(file), name, cipher }, header))
     }
 
     /// Removes the pack's file. Who reads it at this moment reads on; it is gone for certain once the directory is synced.
@@ -65,7 +108,7 @@ impl Files {
         std::fs::remove_file(&path).map_err(|error| Error::from_io(&path, error))
     }
 
-    fn open(&self, pack: PackId) -> Result<File> {
+    fn open(&self, pack: PackId) -> Result<PackFile> {
         let path = self.path(pack);
         let file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::damaged(pack, 0, "the pack file is missing"),
@@ -74,7 +117,25 @@ impl Files {
         // Who reads a file from front to back says so (`PackStore::prefetch`); the kernel's own guess
         // would read twice what a chunk needs.
         crate::sys::expect_random_reads(&file);
-        Ok(file)
+        if self.keys.is_none() {
+            return Ok(PackFile { file: Arc::new(file), name: self.name(pack), cipher: None });
+        }
+        match self.look(pack, file) {
+            // Somebody put it there.
+            Err(Error::OtherKind { .. }) => Err(Error::damaged(pack, 0, "it is not encrypted")),
+            looked => Ok(looked?.0),
+        }
+    }
+}
+
+/// In a plain store: refuses packs that are newer, or encrypted.
+fn refuse_unreadable(header: &PackHeader, name: PackName, path: &Path) -> Result<()> {
+    match header {
+        PackHeader::Newer(found) => Err(Error::newer(path, *found)),
+        PackHeader::Known(found, Some(_)) if *found == name => {
+            Err(Error::OtherKind { path: path.to_owned(), encrypted: true })
+        }
+        PackHeader::Known(..) | PackHeader::Invalid => Ok(()),
     }
 }
 
@@ -101,7 +162,7 @@ mod tests {
     #[test]
     fn a_missing_pack_is_damage_and_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Files::new(dir.path()).get(PackId(7)).unwrap_err();
+        let error = Files::new(dir.path(), [0; 16], None).get(PackId(7)).err().unwrap();
         assert!(matches!(error, Error::Damaged { pack: PackId(7), offset: 0, .. }));
     }
 }

@@ -4,12 +4,17 @@
 
 mod append;
 mod cache;
+mod cipher;
+#[cfg(test)]
+mod cipher_tests;
 mod codec;
 mod compact;
 mod content;
 mod cut;
+mod decrypt;
 #[cfg(test)]
 mod difference_tests;
+mod epochs;
 mod error;
 mod files;
 mod format;
@@ -24,7 +29,26 @@ mod store;
 mod store_tests;
 #[cfg(test)]
 mod testing;
+// The same tests over encrypted packs: they know by their module's name.
+#[cfg(test)]
+#[allow(clippy::duplicate_mod)]
+#[path = "difference_tests.rs"]
+mod encrypted_difference_tests;
+#[cfg(test)]
+#[allow(clippy::duplicate_mod)]
+#[path = "read_tests.rs"]
+mod encrypted_read_tests;
+#[cfg(test)]
+#[allow(clippy::duplicate_mod)]
+#[path = "recover_tests.rs"]
+mod encrypted_recover_tests;
+#[cfg(test)]
+#[allow(clippy::duplicate_mod)]
+#[path = "store_tests.rs"]
+mod encrypted_store_tests;
 mod tree;
+#[cfg(test)]
+mod untabled_tests;
 mod walk;
 
 #[cfg(test)]
@@ -40,7 +64,7 @@ pub use walk::Record;
 
 use crate::model::ChunkHash;
 
-/// The identity of a chunk: BLAKE3 of its plain bytes.
+/// BLAKE3: in a plain store the identity of a chunk with these bytes.
 pub fn hash(plain: &[u8]) -> ChunkHash {
     ChunkHash(*blake3::hash(plain).as_bytes())
 }

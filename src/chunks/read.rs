@@ -2,14 +2,14 @@
 //!
 //! A chunk is read whole and verified by its hash, or, where its record begins with the table of its parts (`tree`), only the
 //! parts that are wanted, each verified by its value in the table, which itself must merge into the hash. A chunk that is stored
-//! as a difference is read whole, after its base: which one that is, whoever asks must know (`ChunkRef::base`).
+//! as a difference is read whole, after its base: which one that is, whoever asks must know (`ChunkRef::base`). Of encrypted
+//! records the tags take the place of hash and table: see `decrypt`.
 
 use super::append::record_len;
-use super::format::{
-    self, BASE_LEN, Codec, PLAIN_LEN_MAX, PackName, RECORD_HEADER_LEN, RecordHeader,
-};
+use super::files::PackFile;
+use super::format::{self, BASE_LEN, Codec, PLAIN_LEN_MAX, RECORD_HEADER_LEN, RecordHeader};
 use super::tree::{self, Cover, PART_LEN};
-use super::{Error, PackStore, Result, codec, hash};
+use super::{Error, PackStore, Result, cipher, codec};
 use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys;
 use std::fs::File;
@@ -40,21 +40,22 @@ impl PackStore {
         len: usize,
         into: &mut Vec<u8>,
     ) -> Result<()> {
-        check_lengths(&chunk.at)?;
+        self.check_lengths(&chunk.at)?;
         let plain_len = chunk.at.plain_len as usize;
         if skip.checked_add(len).is_none_or(|end| end > plain_len) {
             return Err(damaged(&chunk.at, "the chunk is shorter than what shows it"));
         }
-        if !format::has_table(&chunk.at) {
+        if !self.is_in_parts(&chunk.at) {
             into.extend_from_slice(&self.whole(chunk, base)?[skip..skip + len]);
             return Ok(());
         }
         let begin = into.len();
-        let file = self.files.get(chunk.at.pack)?;
-        let outcome = match len {
-            0 => Ok(()),
-            _ if len == plain_len => self.append_all(&file, chunk, into),
-            _ => self.append_parts(&file, chunk, &Cover::of(skip, len, plain_len), into),
+        let pack = self.files.get(chunk.at.pack)?;
+        let outcome = match (len, &pack.cipher) {
+            (0, _) => Ok(()),
+            (_, Some(cipher)) => self.append_opened(&pack, cipher, chunk, (skip, len), into),
+            (_, None) if len == plain_len => self.append_all(&pack.file, chunk, into),
+            _ => self.append_parts(&pack, chunk, &Cover::of(skip, len, plain_len), into),
         };
         if outcome.is_err() {
             into.truncate(begin);
@@ -62,13 +63,38 @@ impl PackStore {
         outcome
     }
 
-    /// The plain bytes of a chunk without a table, from memory or from its pack.
+    /// Whether the record can be read in parts: it is raw, and has more than one.
+    fn is_in_parts(&self, at: &ChunkLocation) -> bool {
+        match self.files.keys() {
+            Some(_) => cipher::is_raw(at) && at.plain_len as usize > PART_LEN,
+            None => format::has_table(at),
+        }
+    }
+
+    /// Lengths that no record has come from damaged metadata; nothing may be allocated by them.
+    fn check_lengths(&self, at: &ChunkLocation) -> Result<()> {
+        let possible = match self.files.keys() {
+            Some(_) => cipher::is_possible(at),
+            None => {
+                at.plain_len <= PLAIN_LEN_MAX
+                    && (!format::has_table(at)
+                        || table_len(at) == tree::table_len(at.plain_len) as usize)
+            }
+        };
+        if possible { Ok(()) } else { Err(damaged(at, "the chunk's length is impossible")) }
+    }
+
+    /// The plain bytes of a chunk that can only be read whole, from memory or from its pack.
     fn whole(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.cache.get(chunk.id) {
             return Ok(plain);
         }
-        let file = self.files.get(chunk.at.pack)?;
-        let plain = Arc::new(self.read_record(&file, chunk, base)?);
+        let pack = self.files.get(chunk.at.pack)?;
+        let plain = self.read_record(&pack, chunk, base)?;
+        if pack.cipher.is_none() {
+            verified(self.hash(&plain) == chunk.hash, chunk)?;
+        }
+        let plain = Arc::new(plain);
         self.cache.put(chunk.id, &plain);
         Ok(plain)
     }
@@ -79,23 +105,23 @@ impl PackStore {
         let (begin, len) = (into.len(), chunk.at.plain_len as usize);
         sys::read_around(file, &mut [], into, len, &mut [], plain_offset(&chunk.at))
             .map_err(|error| self.read_error(&chunk.at, error))?;
-        verified(hash(&into[begin..]) == chunk.hash, chunk)
+        verified(self.hash(&into[begin..]) == chunk.hash, chunk)
     }
 
     /// Appends what is wanted of the parts of `cover`, all of which are verified.
     fn append_parts(
         &self,
-        file: &File,
+        pack: &PackFile,
         chunk: &ChunkRef,
         cover: &Cover,
         into: &mut Vec<u8>,
     ) -> Result<()> {
-        let table = self.table(file, chunk)?;
+        let table = self.table(pack, chunk)?;
         let (mut head, mut tail) = (vec![0; cover.head_len], vec![0; cover.tail_len]);
         into.resize(into.len() + cover.head_wanted, 0);
         let middle_at = into.len();
         let offset = plain_offset(&chunk.at) + cover.start() as u64;
-        sys::read_around(file, &mut head, into, cover.middle_len, &mut tail, offset)
+        sys::read_around(&pack.file, &mut head, into, cover.middle_len, &mut tail, offset)
             .map_err(|error| self.read_error(&chunk.at, error))?;
         let parts = head.chunks(PART_LEN).chain(into[middle_at..].chunks(PART_LEN));
         let mut parts = (cover.first..).zip(parts.chain(tail.chunks(PART_LEN)));
@@ -109,12 +135,12 @@ impl PackStore {
     }
 
     /// The table of a chunk that has one, verified, from memory or from its record.
-    fn table(&self, file: &File, chunk: &ChunkRef) -> Result<Arc<Vec<u8>>> {
+    fn table(&self, pack: &PackFile, chunk: &ChunkRef) -> Result<Arc<Vec<u8>>> {
         if let Some(table) = self.tables.get(chunk.id) {
             return Ok(table);
         }
         let mut table = Vec::new();
-        self.read_payload(file, chunk, table_len(&chunk.at), &mut table)?;
+        self.read_payload(pack, chunk, table_len(&chunk.at), &mut table)?;
         verify_table(&table, chunk)?;
         let table = Arc::new(table);
         self.tables.put(chunk.id, &table);
@@ -124,23 +150,24 @@ impl PackStore {
     /// Reads a chunk from the disk, past all caches (ours, and the kernel's where it lets go), and verifies its whole record.
     /// That of its base only as far as it is needed.
     pub fn verify(&self, chunk: &ChunkRef, base: Option<&ChunkRef>) -> Result<()> {
-        let file = self.files.get(chunk.at.pack)?;
-        sys::forget_cached(&file, chunk.at.offset, record_len(chunk.at.stored_len));
-        self.read_record(&file, chunk, base).map(drop)
+        let pack = self.files.get(chunk.at.pack)?;
+        sys::forget_cached(&pack.file, chunk.at.offset, record_len(chunk.at.stored_len));
+        let plain = self.read_record(&pack, chunk, base)?;
+        verified(self.hash(&plain) == chunk.hash, chunk)
     }
 
-    /// The plain bytes of a chunk, from a whole record: header, table and content are verified.
+    /// The plain bytes of a chunk, from a whole record: header, table and tags are verified; not the content of a plain one.
     fn read_record(
         &self,
-        file: &File,
+        pack: &PackFile,
         chunk: &ChunkRef,
         base: Option<&ChunkRef>,
     ) -> Result<Vec<u8>> {
-        let (header, head, body) = self.read_whole(file, chunk)?;
+        let (header, head, body) = self.read_whole(pack, chunk)?;
         self.decode(&header, chunk, base, &head, body)
     }
 
-    /// The plain bytes of the payload `head`, `body`, verified.
+    /// The plain bytes of the payload `head`, `body`; whether they are the chunk's is not verified.
     pub(super) fn decode(
         &self,
         header: &RecordHeader,
@@ -153,10 +180,8 @@ impl PackStore {
             Codec::Difference => self.base_of(chunk, base, head)?,
             Codec::Raw | Codec::Zstd => Vec::new(),
         };
-        let plain = codec::decode(header.codec, body, &base_plain, chunk.at.plain_len)
-            .map_err(|why| damaged(&chunk.at, &why))?;
-        verified(hash(&plain) == chunk.hash, chunk)?;
-        Ok(plain)
+        codec::decode(header.codec, body, &base_plain, chunk.at.plain_len)
+            .map_err(|why| damaged(&chunk.at, &why))
     }
 
     /// The plain bytes of the chunk that a difference says it is one to.
@@ -171,16 +196,21 @@ impl PackStore {
     }
 
     /// Reads a whole record: its header, what comes first in the payload (the table of parts, or the name of the base; as a
-    /// rule nothing) and the rest. Header and table are verified, the rest is not.
+    /// rule nothing) and the rest. Header, table and tags are verified, the rest is not.
     pub(super) fn read_whole(
         &self,
-        file: &File,
+        pack: &PackFile,
         chunk: &ChunkRef,
     ) -> Result<(RecordHeader, Vec<u8>, Vec<u8>)> {
-        check_lengths(&chunk.at)?;
-        let mut payload = Vec::new();
-        let stored_len = chunk.at.stored_len as usize;
-        let header = self.read_payload(file, chunk, stored_len, &mut payload)?;
+        self.check_lengths(&chunk.at)?;
+        let (header, mut payload) = match &pack.cipher {
+            Some(cipher) => self.open_whole(pack, cipher, chunk)?,
+            None => {
+                let mut payload = Vec::new();
+                let stored_len = chunk.at.stored_len as usize;
+                (self.read_payload(pack, chunk, stored_len, &mut payload)?, payload)
+            }
+        };
         let head_len = match header.codec {
             Codec::Raw if header.has_table => table_len(&chunk.at),
             Codec::Difference => BASE_LEN,
@@ -193,28 +223,27 @@ impl PackStore {
         Ok((header, payload, body))
     }
 
-    /// Reads a record's header, which must be that of `chunk`, and the first `len` bytes of the payload.
+    /// Reads a plain record's header, which must be that of `chunk`, and the first `len` bytes of the payload.
     fn read_payload(
         &self,
-        file: &File,
+        pack: &PackFile,
         chunk: &ChunkRef,
         len: usize,
         into: &mut Vec<u8>,
     ) -> Result<RecordHeader> {
-        let ChunkLocation { pack, offset, .. } = chunk.at;
+        let offset = chunk.at.offset;
         let mut head = [0; RECORD_HEADER_LEN as usize];
-        sys::read_around(file, &mut head, into, len, &mut [], offset)
+        sys::read_around(&pack.file, &mut head, into, len, &mut [], offset)
             .map_err(|error| self.read_error(&chunk.at, error))?;
-        let name = PackName { store: self.store_id, pack };
-        let header = RecordHeader::decode(&head, &name, offset);
+        let header = RecordHeader::decode(&head, &pack.name, offset, false);
         let header = header.map_err(|why| damaged(&chunk.at, why))?;
-        if header.location(pack, offset) != chunk.at || header.hash != chunk.hash {
+        if header.location(pack.name.pack, offset) != chunk.at || header.hash != chunk.hash {
             return Err(damaged(&chunk.at, "another chunk lies here"));
         }
         Ok(header)
     }
 
-    fn read_error(&self, at: &ChunkLocation, error: io::Error) -> Error {
+    pub(super) fn read_error(&self, at: &ChunkLocation, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => damaged(at, "the pack ends before the record does"),
             _ => Error::from_io(&self.files.path(at.pack), error),
@@ -236,17 +265,10 @@ impl PackStore {
     }
 
     fn read_ahead(&self, pack: PackId, from: u64, to: u64) {
-        if let Ok(file) = self.files.get(pack) {
-            sys::read_ahead(&file, from, to - from);
+        if let Ok(pack) = self.files.get(pack) {
+            sys::read_ahead(&pack.file, from, to - from);
         }
     }
-}
-
-/// Lengths that no record has come from damaged metadata; nothing may be allocated by them.
-fn check_lengths(at: &ChunkLocation) -> Result<()> {
-    let possible = at.plain_len <= PLAIN_LEN_MAX
-        && (!format::has_table(at) || table_len(at) == tree::table_len(at.plain_len) as usize);
-    if possible { Ok(()) } else { Err(damaged(at, "the chunk's length is impossible")) }
 }
 
 /// Bytes of the table in a record that has one.
@@ -271,6 +293,6 @@ pub(super) fn verified(is_right: bool, chunk: &ChunkRef) -> Result<()> {
     if is_right { Ok(()) } else { Err(damaged(&chunk.at, "the content is not what its hash says")) }
 }
 
-fn damaged(at: &ChunkLocation, why: &str) -> Error {
+pub(super) fn damaged(at: &ChunkLocation, why: &str) -> Error {
     Error::damaged(at.pack, at.offset, why)
 }

@@ -6,8 +6,10 @@
 //! others are sealed. A pack that holds a record *after* a gap was damaged, not torn: it is left alone.
 
 use super::append::Active;
+use super::cipher::Cipher;
 use super::files::Files;
-use super::format::{PACK_HEADER_LEN, PackHeader, PackName, VERSION};
+use super::files::PackFile;
+use super::format::{PACK_HEADER_LEN, PackHeader};
 use super::store::{Pack, State};
 use super::walk::{self, Walk};
 use super::{Error, Result};
@@ -28,15 +30,14 @@ enum Found {
 }
 
 /// Looks at every pack. With `target_bytes` (open for writing) brings them into shape as well.
-pub(super) fn load(files: &Files, store: [u8; 16], target_bytes: Option<u64>) -> Result<State> {
+pub(super) fn load(files: &Files, target_bytes: Option<u64>) -> Result<State> {
     let packs = files.list()?;
     let newest = packs.last().copied();
     let mut state = State::starting_at(PackId(newest.map_or(0, |pack| pack.0 + 1)));
     for pack in packs {
         let path = files.path(pack);
-        let name = PackName { store, pack };
         let is_newest = Some(pack) == newest;
-        let work = Work { path: &path, name, is_newest };
+        let work = Work { files, path: &path, pack, is_newest };
         work.load(&mut state, target_bytes).map_err(|failure| match failure {
             Failure::Io(error) => Error::from_io(&path, error),
             Failure::Known(error) => error,
@@ -46,8 +47,9 @@ pub(super) fn load(files: &Files, store: [u8; 16], target_bytes: Option<u64>) ->
 }
 
 struct Work<'a> {
+    files: &'a Files,
     path: &'a Path,
-    name: PackName,
+    pack: PackId,
     is_newest: bool,
 }
 
@@ -76,75 +78,61 @@ impl Work<'_> {
         let metadata = std::fs::metadata(self.path)?;
         let len = metadata.len();
         if metadata.permissions().readonly() {
-            state.packs.insert(self.name.pack, Pack { len, sealed: true });
-            return if self.is_newest {
-                self.check_version(&File::open(self.path)?)
-            } else {
-                Ok(())
-            };
+            state.packs.insert(self.pack, Pack { len, sealed: true });
+            if self.is_newest {
+                // A newer version, or other keys, show early.
+                self.files.look(self.pack, File::open(self.path)?)?;
+            }
+            return Ok(());
         }
         let file = OpenOptions::new().read(true).write(target_bytes.is_some()).open(self.path)?;
-        let found = self.look(&file, len)?;
+        let (pack, header) = self.files.look(self.pack, file)?;
+        let found = self.look(&pack, &header, len)?;
         match target_bytes {
-            Some(target_bytes) => self.bring_into_shape(state, file, len, found, target_bytes),
+            Some(target_bytes) => self.bring_into_shape(state, pack, len, found, target_bytes),
             None => {
                 let sealed = matches!(found, Found::Finished { sealed: true });
-                state.packs.insert(self.name.pack, Pack { len, sealed });
+                state.packs.insert(self.pack, Pack { len, sealed });
                 Ok(())
             }
         }
     }
 
-    fn look(&self, file: &File, len: u64) -> Outcome<Found> {
-        self.check_version(file)?;
-        if walk::read_footer(file, &self.name, len)?.is_some() {
+    fn look(&self, pack: &PackFile, header: &PackHeader, len: u64) -> Outcome<Found> {
+        if walk::read_footer(pack, len)?.is_some() {
             return Ok(Found::Finished { sealed: true });
         }
-        let walked = walk::walk(file, &self.name, PACK_HEADER_LEN.min(len), len)?;
-        let header_is_ours = walk::read_header(file)? == PackHeader::Known(self.name);
-        let beyond = walk::find_record(file, &self.name, walked.end, len)?;
+        let walked = walk::walk(pack, PACK_HEADER_LEN.min(len), len)?;
+        let header_is_ours = matches!(header, PackHeader::Known(name, _) if *name == pack.name);
+        let beyond = walk::find_record(pack, walked.end, len)?;
         if let Some(offset) = beyond {
-            log::error!(
-                "pack {} is damaged between bytes {} and {offset}",
-                self.name.pack,
-                walked.end
-            );
+            log::error!("pack {} is damaged between bytes {} and {offset}", self.pack, walked.end);
             return Ok(Found::Finished { sealed: false });
         }
         if header_is_ours {
             return Ok(Found::Unfinished(walked));
         }
-        if walked.entries.is_empty() && is_zero(file, len)? {
+        if walked.entries.is_empty() && is_zero(&pack.file, len)? {
             return Ok(Found::Empty);
         }
-        log::error!("the header of pack {} is damaged", self.name.pack);
+        log::error!("the header of pack {} is damaged", self.pack);
         Ok(Found::Finished { sealed: false })
-    }
-
-    fn check_version(&self, file: &File) -> Outcome<()> {
-        match walk::read_header(file)? {
-            PackHeader::Newer(found) => {
-                let path = self.path.to_owned();
-                Err(Error::Newer { path, found, known: VERSION }.into())
-            }
-            PackHeader::Known(_) | PackHeader::Invalid => Ok(()),
-        }
     }
 
     fn bring_into_shape(
         &self,
         state: &mut State,
-        file: File,
+        pack: PackFile,
         len: u64,
         found: Found,
         target_bytes: u64,
     ) -> Outcome<()> {
         match found {
             Found::Finished { sealed } => {
-                state.keep(self.name.pack, Pack { len, sealed }, Arc::new(file));
+                state.keep(self.pack, Pack { len, sealed }, pack.file);
             }
             Found::Empty => self.remove(state)?,
-            Found::Unfinished(walked) => self.finish(state, file, len, walked, target_bytes)?,
+            Found::Unfinished(walked) => self.finish(state, pack, len, walked, target_bytes)?,
         }
         Ok(())
     }
@@ -153,24 +141,22 @@ impl Work<'_> {
     fn finish(
         &self,
         state: &mut State,
-        file: File,
+        pack: PackFile,
         len: u64,
         walked: Walk,
         target_bytes: u64,
     ) -> Outcome<()> {
-        let goes_on = self.is_newest && walked.end < target_bytes;
+        // What comes new is sealed with the newest key.
+        let is_current = pack.cipher.as_ref().is_none_or(Cipher::is_current);
+        let goes_on = self.is_newest && is_current && walked.end < target_bytes;
         if walked.entries.is_empty() && !goes_on {
             return Ok(self.remove(state)?);
         }
         if walked.end < len {
-            log::info!(
-                "pack {}: cut {} bytes of no whole record",
-                self.name.pack,
-                len - walked.end
-            );
-            file.set_len(walked.end)?;
+            log::info!("pack {}: cut {} bytes of no whole record", self.pack, len - walked.end);
+            pack.file.set_len(walked.end)?;
         }
-        let mut active = Active::resume(file, self.path.to_owned(), self.name, walked);
+        let mut active = Active::resume(pack, self.path.to_owned(), walked);
         let unsealed = Pack { len: active.position, sealed: false };
         let pack = match goes_on {
             true => unsealed,
@@ -181,7 +167,7 @@ impl Work<'_> {
                 Err(error) => return Err(error.into()),
             },
         };
-        state.keep(self.name.pack, pack, Arc::clone(&active.file));
+        state.keep(self.pack, pack, Arc::clone(&active.file));
         if goes_on {
             state.active = Some(active);
         }

@@ -6,14 +6,16 @@
 
 use super::append::{self, Active};
 use super::cache::Cache;
+use super::cipher::Cipher;
 use super::files::Files;
-use super::format::{Codec, PLAIN_LEN_MAX, PackName, RecordHeader};
+use super::format::{Codec, PLAIN_LEN_MAX, RecordHeader};
 use super::walk::{self, Record};
 use super::{ContentTree, Error, Result, codec, recover};
+use crate::crypt::Keyring;
 use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys::{self, failpoint};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -24,7 +26,7 @@ const UNSYNCED_PACKS_MAX: usize = 32;
 const TABLE_CACHE_BYTES: u64 = 4 << 20;
 
 /// How packs are written and read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PackOptions {
     /// A pack that reaches this size is sealed.
     pub target_bytes: u64,
@@ -34,11 +36,14 @@ pub struct PackOptions {
     pub cache_bytes: u64,
     /// Nothing is changed, not even to bring packs into shape after a crash.
     pub read_only: bool,
+    /// The keys of an encrypted store.
+    pub keys: Option<Arc<Keyring>>,
 }
 
 impl Default for PackOptions {
     fn default() -> PackOptions {
-        PackOptions { target_bytes: 32 << 20, level: 3, cache_bytes: 48 << 20, read_only: false }
+        let (target_bytes, cache_bytes) = (32 << 20, 48 << 20);
+        PackOptions { target_bytes, level: 3, cache_bytes, read_only: false, keys: None }
     }
 }
 
@@ -78,13 +83,14 @@ pub struct PackStore {
     /// Verified tables of chunks that can be read in parts.
     pub(super) tables: Cache,
     pub(super) options: PackOptions,
-    pub(super) store_id: [u8; 16],
     /// The append lock: guards which pack is written, and where.
     pub(super) state: Mutex<State>,
     /// The ticket up to which everything is durable; held during a sync.
     synced: Mutex<u64>,
     /// Why nothing is written any more.
     poison: OnceLock<String>,
+    /// Of which master key the key of each pack was derived, as far as that was asked for.
+    pub(super) epochs: Mutex<HashMap<PackId, u32>>,
 }
 
 /// A pack, by its number in `State::packs`.
@@ -137,15 +143,11 @@ impl State {
     }
 
     /// Begins a pack if none is being written. A failure breaks nothing that is there.
-    pub(super) fn ensure_active(
-        &mut self,
-        files: &Files,
-        store: [u8; 16],
-        target_bytes: u64,
-    ) -> Result<()> {
+    pub(super) fn ensure_active(&mut self, files: &Files, target_bytes: u64) -> Result<()> {
         if self.active.is_none() {
-            let name = PackName { store, pack: self.next };
-            let active = Active::create(files.path(name.pack), name, target_bytes)?;
+            let name = files.name(self.next);
+            let cipher = files.keys().map(|keys| Cipher::current(keys, name));
+            let active = Active::create(files.path(name.pack), name, cipher, target_bytes)?;
             self.next = PackId(name.pack.0 + 1);
             self.directory_unsynced = true;
             let pack = Pack { len: active.position, sealed: false };
@@ -236,12 +238,13 @@ impl PackStore {
     /// into shape, and everything that is found is durable when this returns.
     ///
     /// # Errors
-    /// `Newer` for a pack of a newer format. Damage is not an error here: it is met when it is read.
+    /// `Newer` for a pack of a newer format, `OtherKind` and `KeyMissing` where the keys don't fit. Damage is not an error here: it is met when it is read.
     pub fn open(directory: &Path, store_id: [u8; 16], options: PackOptions) -> Result<PackStore> {
-        let files = Files::new(directory);
+        let files = Files::new(directory, store_id, options.keys.clone());
         let target_bytes = (!options.read_only).then_some(options.target_bytes);
-        let mut state = recover::load(&files, store_id, target_bytes)?;
-        if !options.read_only {
+        let mut state = recover::load(&files, target_bytes)?;
+        let read_only = options.read_only;
+        if !read_only {
             // A killed predecessor may have made a pack without making its name durable.
             state.directory_unsynced = true;
             state.ticket += 1;
@@ -251,12 +254,12 @@ impl PackStore {
             tables: Cache::new(TABLE_CACHE_BYTES),
             files,
             options,
-            store_id,
             state: Mutex::new(state),
             synced: Mutex::new(0),
             poison: OnceLock::new(),
+            epochs: Mutex::default(),
         };
-        if !options.read_only {
+        if !read_only {
             store.sync()?;
         }
         Ok(store)
@@ -278,24 +281,48 @@ impl PackStore {
             self.sync()?;
         }
         let store = |codec: Codec, body: &[u8]| {
-            let head = head(codec, tree, base);
-            let has_table = codec == Codec::Raw && !head.is_empty();
-            let stored_len = (head.len() + body.len()) as u32;
-            let header =
-                RecordHeader { codec, has_table, plain_len, stored_len, hash: tree.hash() };
+            let (header, head, body) = self.form(tree, (plain, plain_len), base, (codec, body));
             let at = self.write(header, head, body)?;
-            Ok(Stored { at, is_difference: codec == Codec::Difference })
+            Ok(Stored { at, is_difference: header.codec == Codec::Difference })
         };
         let base_plain = base.map(|base| &base.plain[..]);
         codec::encode(plain, base_plain, self.options.level, store)
             .map_err(|error| Error::from_io(self.files.directory(), error))?
     }
 
-    /// Bytes of the payload that [`append`](PackStore::append) would store for a chunk, without a base.
+    /// The stored length that [`append`](PackStore::append) would come to for a chunk, without a base.
     pub fn stored_len(&self, tree: &ContentTree, plain: &[u8]) -> Result<u32> {
-        let len = |codec, body: &[u8]| (head(codec, tree, None).len() + body.len()) as u32;
+        let plain_len = plain.len() as u32;
+        let len = |codec, body: &[u8]| {
+            self.form(tree, (plain, plain_len), None, (codec, body)).0.stored_len
+        };
         codec::encode(plain, None, self.options.level, len)
             .map_err(|error| Error::from_io(self.files.directory(), error))
+    }
+
+    /// The header and the payload of a chunk's record, of which compressing made `stored`.
+    fn form<'a>(
+        &self,
+        tree: &'a ContentTree,
+        (plain, plain_len): (&'a [u8], u32),
+        base: Option<&'a Base>,
+        (codec, body): (Codec, &'a [u8]),
+    ) -> (RecordHeader, &'a [u8], &'a [u8]) {
+        let header = |codec, payload_len: usize| {
+            let of: fn(_, _, _, _) -> _ = match self.files.keys() {
+                Some(_) => RecordHeader::encrypted,
+                None => RecordHeader::plain,
+            };
+            of(codec, plain_len, payload_len as u32, tree.hash())
+        };
+        let begin = head(codec, tree, base);
+        let formed = header(codec, begin.len() + body.len());
+        let raw = header(Codec::Raw, plain.len());
+        // Of encrypted ones readers see by the length which are raw; and after padding the gain may be none.
+        if formed.padding.is_some() && formed.stored_len >= raw.stored_len {
+            return (raw, &[], plain);
+        }
+        (formed, begin, body)
     }
 
     /// Writes a record whose payload is `head`, `body`.
@@ -310,7 +337,7 @@ impl PackStore {
         self.check_writable()?;
         let target_bytes = self.options.target_bytes;
         state.seal_if_full(target_bytes).map_err(|error| self.poisoned_by(error))?;
-        state.ensure_active(&self.files, self.store_id, target_bytes)?;
+        state.ensure_active(&self.files, target_bytes)?;
         let appended = state.append(header, head, body).map_err(|error| self.poisoned_by(error));
         drop(state);
         let (location, writeback) = appended?;
@@ -372,8 +399,7 @@ impl PackStore {
         let len = self.state.lock().packs.get(&pack).map(|pack| pack.len);
         let len = len.ok_or_else(|| Error::damaged(pack, 0, "the pack file is missing"))?;
         let file = self.files.get(pack)?;
-        let name = PackName { store: self.store_id, pack };
-        let entries = walk::entries(&file, &name, len)
+        let entries = walk::entries(&file, len)
             .map_err(|error| Error::from_io(&self.files.path(pack), error))?;
         let record = |entry: &super::format::Entry| Record {
             hash: entry.header.hash,

@@ -2,8 +2,10 @@
 
 use super::format::{Codec, RecordHeader};
 use super::{ContentTree, PackOptions, PackStore};
+use crate::crypt::{Key, Keyring};
 use crate::model::{ChunkId, ChunkRef};
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 pub(super) const STORE: [u8; 16] = *b"store of a test.";
 
@@ -24,8 +26,43 @@ pub(super) fn text(len: usize) -> Vec<u8> {
     (0..).flat_map(|n: u32| format!("line {n} of a text\n").into_bytes()).take(len).collect()
 }
 
-pub(super) fn open(directory: &Path) -> PackStore {
-    open_with(directory, PackOptions::default())
+/// Bytes as `docs/FORMAT.md` shows them.
+pub(super) fn hex_dump(bytes: &[u8]) -> String {
+    let line = |(at, line): (usize, &[u8])| {
+        let bytes: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{:04x}  {}\n", at * 16, bytes.join(" "))
+    };
+    bytes.chunks(16).enumerate().map(line).collect()
+}
+
+/// A key of bytes that are all the same.
+pub(super) fn key(byte: u8) -> Key {
+    let mut key = Key::default();
+    key.set(&[byte; 32]);
+    key
+}
+
+/// Keys with master keys of these epochs.
+pub(super) fn keys_of(epochs: &[u32]) -> Arc<Keyring> {
+    let mut keys = Keyring::with_identity(&key(1)).unwrap();
+    epochs.iter().for_each(|&epoch| keys.add(epoch, &key(10 + epoch as u8)).unwrap());
+    Arc::new(keys)
+}
+
+/// The keys of the encrypted stores of tests.
+pub(super) fn keys() -> Arc<Keyring> {
+    static KEYS: LazyLock<Arc<Keyring>> = LazyLock::new(|| keys_of(&[1]));
+    Arc::clone(&KEYS)
+}
+
+/// Whether tests in the module with this path run over encrypted stores: some files of tests are two modules, see `mod.rs`.
+pub(super) fn is_encrypted(module: &str) -> bool {
+    module.contains("encrypted_")
+}
+
+/// The options for the tests in that module.
+pub(super) fn options_for(module: &str, options: PackOptions) -> PackOptions {
+    PackOptions { keys: is_encrypted(module).then(keys), ..options }
 }
 
 pub(super) fn open_with(directory: &Path, options: PackOptions) -> PackStore {
@@ -39,7 +76,7 @@ pub(super) fn small_packs() -> PackOptions {
 
 /// Appends a chunk and gives it a number.
 pub(super) fn put(store: &PackStore, id: u64, plain: &[u8]) -> ChunkRef {
-    let tree = ContentTree::of(plain);
+    let tree = store.content_tree(plain);
     ChunkRef {
         id: ChunkId(id),
         hash: tree.hash(),
@@ -56,13 +93,7 @@ impl PackStore {
         plain: &[u8],
     ) -> super::Result<crate::model::ChunkLocation> {
         let len = plain.len() as u32;
-        let header = RecordHeader {
-            codec: Codec::Raw,
-            has_table: false,
-            plain_len: len,
-            stored_len: len,
-            hash: tree.hash(),
-        };
+        let header = RecordHeader::plain(Codec::Raw, len, len, tree.hash());
         self.write(header, &[], plain)
     }
 }

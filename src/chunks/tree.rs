@@ -26,8 +26,8 @@ pub struct ContentTree {
 }
 
 impl ContentTree {
-    /// Hashes the plain bytes of a chunk.
-    pub fn of(plain: &[u8]) -> ContentTree {
+    /// Hashes the plain bytes of a chunk, for a plain store.
+    pub(super) fn of(plain: &[u8]) -> ContentTree {
         if plain.len() <= PART_LEN {
             return ContentTree { hash: super::hash(plain), parts: Vec::new() };
         }
@@ -36,7 +36,12 @@ impl ContentTree {
         ContentTree { hash: root_of(&parts), parts }
     }
 
-    /// The identity of the chunk: BLAKE3 of its plain bytes.
+    /// Of a chunk with this identity that needs no table: what is encrypted is verified part by part as it is.
+    pub(super) fn of_one_part(hash: ChunkHash) -> ContentTree {
+        ContentTree { hash, parts: Vec::new() }
+    }
+
+    /// The identity of the chunk.
     pub fn hash(&self) -> ChunkHash {
         self.hash
     }

@@ -1,9 +1,12 @@
 //! Reading what a pack holds: from its footer, or record by record.
 
+use super::cipher::{self, Cipher, SEALED_HEADER_LEN};
+use super::files::PackFile;
 use super::format::{
-    self, Entry, PACK_HEADER_LEN, PackHeader, PackName, RECORD_HEADER_LEN, RECORD_MAGIC,
-    RecordHeader, TRAILER_LEN,
+    self, Entry, PACK_HEADER_LEN, PackHeader, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader,
+    TRAILER_LEN,
 };
+use crate::crypt::Purpose;
 use crate::model::{ChunkHash, ChunkLocation};
 use std::fs::File;
 use std::io;
@@ -39,29 +42,43 @@ pub(super) fn read_header(file: &File) -> io::Result<PackHeader> {
 }
 
 /// The entries of the footer, if the first `len` bytes of the pack end with an intact one.
-pub(super) fn read_footer(
-    file: &File,
-    name: &PackName,
+pub(super) fn read_footer(pack: &PackFile, len: u64) -> io::Result<Option<Vec<Entry>>> {
+    let message_overhead = if pack.cipher.is_some() { cipher::MESSAGE_OVERHEAD } else { 0 };
+    let trailer_len = TRAILER_LEN + message_overhead;
+    let Some(trailer_at) = len.checked_sub(trailer_len) else { return Ok(None) };
+    let trailer = read_message(pack, Purpose::Trailer, len, trailer_at, trailer_len)?;
+    let trailer = trailer.and_then(|plain| plain.try_into().ok());
+    let Some(trailer): Option<[u8; TRAILER_LEN as usize]> = trailer else { return Ok(None) };
+    let offset = format::footer_offset(&trailer, len - 2 * message_overhead);
+    let Some(offset) = offset else { return Ok(None) };
+    let footer = read_message(pack, Purpose::Footer, offset, offset, trailer_at - offset)?;
+    let encrypted = pack.cipher.is_some();
+    Ok(footer.and_then(|footer| format::decode_footer(&pack.name, &footer, &trailer, encrypted)))
+}
+
+/// The footer or the trailer, opened; `None` if it is none.
+fn read_message(
+    pack: &PackFile,
+    purpose: Purpose,
+    place: u64,
+    offset: u64,
     len: u64,
-) -> io::Result<Option<Vec<Entry>>> {
-    let Some(trailer_at) = len.checked_sub(TRAILER_LEN) else { return Ok(None) };
-    let mut trailer = [0; TRAILER_LEN as usize];
-    if !read_exactly(file, &mut trailer, trailer_at)? {
+) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; len as usize];
+    if !read_exactly(&pack.file, &mut bytes, offset)? {
         return Ok(None);
     }
-    let Some(offset) = format::footer_offset(&trailer, len) else { return Ok(None) };
-    let mut footer = vec![0; (trailer_at - offset) as usize];
-    if !read_exactly(file, &mut footer, offset)? {
-        return Ok(None);
-    }
-    Ok(format::decode_footer(name, &footer, &trailer))
+    Ok(match &pack.cipher {
+        Some(cipher) => cipher.open_message(purpose, place, &bytes),
+        None => Some(bytes),
+    })
 }
 
 /// Walks the records from `from` on, header by header, within the first `len` bytes. Ends at the first
 /// that isn't one or isn't whole.
-pub(super) fn walk(file: &File, name: &PackName, from: u64, len: u64) -> io::Result<Walk> {
+pub(super) fn walk(pack: &PackFile, from: u64, len: u64) -> io::Result<Walk> {
     let mut walk = Walk { entries: Vec::new(), end: from };
-    while let Some(entry) = read_entry(file, name, walk.end, len)? {
+    while let Some(entry) = read_entry(pack, walk.end, len)? {
         walk.end = entry.end();
         walk.entries.push(entry);
     }
@@ -70,43 +87,78 @@ pub(super) fn walk(file: &File, name: &PackName, from: u64, len: u64) -> io::Res
 
 /// The records of a pack of `len` bytes, whatever state it is in: by its footer, or by walking, over
 /// gaps as well.
-pub(super) fn entries(file: &File, name: &PackName, len: u64) -> io::Result<Vec<Entry>> {
-    if let Some(entries) = read_footer(file, name, len)? {
+pub(super) fn entries(pack: &PackFile, len: u64) -> io::Result<Vec<Entry>> {
+    if let Some(entries) = read_footer(pack, len)? {
         return Ok(entries);
     }
     let mut all = Vec::new();
     let mut from = Some(PACK_HEADER_LEN);
     while let Some(start) = from {
-        let run = walk(file, name, start, len)?;
+        let run = walk(pack, start, len)?;
         all.extend(run.entries);
-        from = find_record(file, name, run.end, len)?;
+        from = find_record(pack, run.end, len)?;
     }
     Ok(all)
 }
 
 /// The offset of the first whole record at or after `from`, where a walk ended: what lies before it was damaged.
-pub(super) fn find_record(
-    file: &File,
-    name: &PackName,
-    from: u64,
-    len: u64,
-) -> io::Result<Option<u64>> {
+pub(super) fn find_record(pack: &PackFile, from: u64, len: u64) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; SEARCH_LEN];
     let mut base = from;
-    while base + RECORD_HEADER_LEN <= len {
+    let head_len = if pack.cipher.is_some() { SEALED_HEADER_LEN as u64 } else { RECORD_HEADER_LEN };
+    while base + head_len <= len {
         let wanted = SEARCH_LEN.min((len - base) as usize);
-        if !read_exactly(file, &mut buffer[..wanted], base)? {
+        if !read_exactly(&pack.file, &mut buffer[..wanted], base)? {
             return Ok(None);
         }
-        for at in magic_positions(&buffer[..wanted]) {
-            if read_entry(file, name, base + at as u64, len)?.is_some() {
-                return Ok(Some(base + at as u64));
-            }
+        let found = match &pack.cipher {
+            Some(cipher) => search_sealed(pack, cipher, &buffer[..wanted], base, len)?,
+            None => search(pack, &buffer[..wanted], base, len)?,
+        };
+        if found.is_some() {
+            return Ok(found);
         }
-        // The next portion overlaps, so that a magic number on the border is seen.
-        base += (wanted - (RECORD_MAGIC.len() - 1)) as u64;
+        // The next portion overlaps, so that what begins on the border is seen.
+        base += match pack.cipher {
+            Some(_) => sealed_positions(wanted).len() as u64 * cipher::RECORD_ALIGN,
+            None => (wanted - (RECORD_MAGIC.len() - 1)) as u64,
+        };
     }
     Ok(None)
+}
+
+/// The first record that begins in `bytes`, which lie at `base`.
+fn search(pack: &PackFile, bytes: &[u8], base: u64, len: u64) -> io::Result<Option<u64>> {
+    for at in magic_positions(bytes) {
+        if read_entry(pack, base + at as u64, len)?.is_some() {
+            return Ok(Some(base + at as u64));
+        }
+    }
+    Ok(None)
+}
+
+/// The same in an encrypted pack: there is nothing to go by but the key. `base` is a place at which a record can begin.
+fn search_sealed(
+    pack: &PackFile,
+    cipher: &Cipher,
+    bytes: &[u8],
+    base: u64,
+    len: u64,
+) -> io::Result<Option<u64>> {
+    for at in sealed_positions(bytes.len()) {
+        let head = bytes[at..].first_chunk().expect("such a position leaves room for a header");
+        let offset = base + at as u64;
+        if cipher.open_record(head, offset).is_ok() && read_entry(pack, offset, len)?.is_some() {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}
+
+/// Where in so many bytes a sealed header can lie.
+fn sealed_positions(len: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
+    let end = (len + 1).saturating_sub(SEALED_HEADER_LEN);
+    (0..end).step_by(cipher::RECORD_ALIGN as usize)
 }
 
 fn magic_positions(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
@@ -115,13 +167,26 @@ fn magic_positions(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// The record at `offset`, if one begins there and ends within the first `len` bytes.
-fn read_entry(file: &File, name: &PackName, offset: u64, len: u64) -> io::Result<Option<Entry>> {
-    let mut bytes = [0; RECORD_HEADER_LEN as usize];
-    if offset + RECORD_HEADER_LEN > len || !read_exactly(file, &mut bytes, offset)? {
-        return Ok(None);
-    }
-    let header = RecordHeader::decode(&bytes, name, offset).ok();
+fn read_entry(pack: &PackFile, offset: u64, len: u64) -> io::Result<Option<Entry>> {
+    let header = match &pack.cipher {
+        None => read_head::<{ RECORD_HEADER_LEN as usize }>(pack, offset, len)?
+            .and_then(|bytes| RecordHeader::decode(&bytes, &pack.name, offset, false).ok()),
+        Some(cipher) => read_head::<SEALED_HEADER_LEN>(pack, offset, len)?
+            .and_then(|bytes| cipher.open_record(&bytes, offset).ok())
+            .map(|opened| opened.header),
+    };
     Ok(header.map(|header| Entry { offset, header }).filter(|entry| entry.end() <= len))
+}
+
+/// The first `N` bytes of a record, if they lie within the first `len` bytes of the pack.
+fn read_head<const N: usize>(
+    pack: &PackFile,
+    offset: u64,
+    len: u64,
+) -> io::Result<Option<[u8; N]>> {
+    let mut bytes = [0; N];
+    let is_there = offset + N as u64 <= len && read_exactly(&pack.file, &mut bytes, offset)?;
+    Ok(is_there.then_some(bytes))
 }
 
 /// Fills `buffer` from `offset` on; false if the file ends before that.

@@ -75,7 +75,7 @@ impl Ingest {
     /// Looks whether the store holds these contents. If so, the caller holds [`Ingest::hold_places`] from before until an overlay
     /// shows the chunk.
     pub(super) fn find(&self, meta: &Meta, plain: &[u8]) -> Result<Contents> {
-        let tree = ContentTree::of(plain);
+        let tree = self.packs.content_tree(plain);
         let hash = tree.hash();
         let pending = self.pending.lock().get(&hash).copied();
         let known = match pending {
@@ -210,13 +210,13 @@ impl Ingest {
     /// Bytes of the payload that a whole record of the chunk would have.
     pub(super) fn whole_len(&self, meta: &Meta, chunk: &ChunkRef) -> Result<u32> {
         let plain = self.read(meta, chunk)?;
-        Ok(self.packs.stored_len(&ContentTree::of(&plain), &plain)?)
+        Ok(self.packs.stored_len(&self.packs.content_tree(&plain), &plain)?)
     }
 
     /// Appends a whole record of a chunk that is stored as a difference.
     pub(super) fn copy_whole(&self, meta: &Meta, chunk: &ChunkRef) -> Result<ChunkLocation> {
         let plain = self.read(meta, chunk)?;
-        Ok(self.packs.append(&ContentTree::of(&plain), &plain, None)?.at)
+        Ok(self.packs.append(&self.packs.content_tree(&plain), &plain, None)?.at)
     }
 
     /// Remembers that a chunk could not be read back.
@@ -240,7 +240,7 @@ impl Ingest {
         chunk: ChunkRef,
         plain: &[u8],
     ) -> Result<ChunkRef> {
-        let at = self.packs.append(&ContentTree::of(plain), plain, None)?.at;
+        let at = self.packs.append(&self.packs.content_tree(plain), plain, None)?.at;
         self.healed_to.lock().insert(at.pack);
         self.packs.sync()?;
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
@@ -368,7 +368,7 @@ mod tests {
     fn what_was_recorded_under_another_number_stays_pending() {
         let dir = tempfile::TempDir::new().unwrap();
         let packs = PackStore::open(dir.path(), [7; 16], PackOptions::default()).unwrap();
-        let tree = ContentTree::of(b"contents");
+        let tree = packs.content_tree(b"contents");
         let hash = tree.hash();
         let at = packs.append(&tree, b"contents", None).unwrap().at;
         let ingest = Ingest::new(packs);

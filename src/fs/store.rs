@@ -316,6 +316,7 @@ impl Volume {
             level: options.compression_level,
             cache_bytes: options.cache_bytes,
             read_only: options.read_only,
+            keys: None,
         };
         let packs = PackStore::open(&path.join(PACKS_DIR), id, pack_options)
             .map_err(|error: chunks::Error| open_error(path, error))?;

@@ -1,7 +1,6 @@
 //! Each inconsistency made by hand, found with the right file named, and put right where it can be.
 
 use super::*;
-use crate::chunks::ContentTree;
 use crate::fs::trail::Trail;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
@@ -292,7 +291,8 @@ fn a_damaged_chunk_is_taken_from_an_intact_copy() {
     let drive = used();
     let chunk = drive.chunk("one");
     let plain = drive.volume.ingest.packs().read(&chunk, None).unwrap();
-    drive.volume.ingest.packs().append(&ContentTree::of(&plain), &plain, None).unwrap();
+    let packs = drive.volume.ingest.packs();
+    packs.append(&packs.content_tree(&plain), &plain, None).unwrap();
     drive.damage(&chunk);
     let report = drive.check(true, true);
     assert!(report.is_clean(), "{report:?}");
