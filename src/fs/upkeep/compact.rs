@@ -2,7 +2,7 @@
 //!
 //! A record is copied, the copy is made durable, and only then the chunk table names it. A pack goes when the table
 //! names nothing in it, durably, and nothing in memory does. Whatever a crash interrupts, each chunk has a whole
-//! record where the table says.
+//! record where the table says. Packs whose key was replaced are emptied in the same way: what is copied is encrypted anew.
 
 use crate::chunks::{self, PackInfo, record_len};
 use crate::fs::volume::Volume;
@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A pack is emptied when less than this part of it is needed, in percent.
 const NEEDED_PERCENT_MIN: u64 = 75;
+/// Packs of old keys that are emptied before those are removed: room is needed for so much.
+const OLD_PACKS_PER_GROUP: usize = 64;
 /// Records that move in one transaction: readers wait for it.
 const CHUNKS_PER_COMMIT: usize = 256;
 
@@ -53,21 +55,54 @@ impl Volume {
     pub(super) fn compact(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
         // First what costs no room.
         let mut freed = self.remove_packs(stop)?;
-        let outcome = self.empty_sparse_packs(stop);
+        for packs in self.packs_to_encrypt_anew()? {
+            self.empty_and_remove(&packs, &mut freed, stop)?;
+        }
+        self.empty_and_remove(&self.sparse_packs()?, &mut freed, stop)?;
+        Ok(freed)
+    }
+
+    /// Whether anything is still encrypted with keys that were replaced; then those must be kept. Each [`upkeep`](Volume::upkeep)
+    /// works at it.
+    pub fn old_keys_in_use(&self) -> Result<bool> {
+        Ok(!self.ingest.packs().packs_of_old_keys()?.is_empty())
+    }
+
+    /// The packs of old keys, however much of them is needed, in groups for which there should be room.
+    fn packs_to_encrypt_anew(&self) -> Result<Vec<HashSet<PackId>>> {
+        let packs = self.ingest.packs();
+        let mut old = packs.packs_of_old_keys()?;
+        // The last pack never goes.
+        if !old.is_empty() && packs.packs()?.last().map(|pack| pack.id) == old.last().copied() {
+            packs.begin_pack()?;
+        }
+        let erased = self.meta.read(|view| view.erased_packs())?;
+        old.retain(|pack| !erased.contains(pack));
+        Ok(old.chunks(OLD_PACKS_PER_GROUP).map(|group| group.iter().copied().collect()).collect())
+    }
+
+    /// Empties these packs, removes what nothing needs then, and adds it up.
+    fn empty_and_remove(
+        &self,
+        packs: &HashSet<PackId>,
+        freed: &mut Freed,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let outcome = self.empty_packs(packs, &|_| true, stop);
         let moved = *outcome.as_ref().unwrap_or(&Moved::default());
-        freed.chunks_moved = moved.chunks;
+        freed.chunks_moved += moved.chunks;
         // Each look is one at the whole chunk table.
-        if !outcome.as_ref().is_ok_and(|moved| moved.chunks == 0) {
+        if outcome.is_err() || moved.chunks > 0 {
             let more = self.remove_packs(stop)?;
             freed.packs += more.packs;
             freed.bytes = (freed.bytes + more.bytes).saturating_sub(moved.bytes);
         }
         match outcome {
             // There is no room to make room: what could be done was.
-            Err(Error::NoSpace) => log::warn!("no room to empty packs of which little is needed"),
+            Err(Error::NoSpace) => log::warn!("no room to empty packs that are to go"),
             outcome => drop(outcome?),
         }
-        Ok(freed)
+        Ok(())
     }
 
     /// Removes the packs of which nothing is needed.
@@ -100,7 +135,8 @@ impl Volume {
         Ok(freed)
     }
 
-    fn empty_sparse_packs(&self, stop: &dyn Fn() -> bool) -> Result<Moved> {
+    /// The packs of which little is needed.
+    fn sparse_packs(&self) -> Result<HashSet<PackId>> {
         let used = self.bytes_in_use()?;
         let is_sparse = |pack: &PackInfo| {
             let used = used.get(&pack.id).copied().unwrap_or(0);
@@ -108,13 +144,9 @@ impl Volume {
         };
         // Those with what was erased are for `erase.rs`: not all that is needed of them may be carried on.
         let erased = self.meta.read(|view| view.erased_packs())?;
-        let sparse: HashSet<PackId> = self
-            .sealed_packs()?
-            .iter()
-            .filter(|pack| is_sparse(pack) && !erased.contains(&pack.id))
-            .map(|pack| pack.id)
-            .collect();
-        self.empty_packs(&sparse, &|_| true, stop)
+        let packs = self.sealed_packs()?;
+        let sparse = packs.iter().filter(|pack| is_sparse(pack) && !erased.contains(&pack.id));
+        Ok(sparse.map(|pack| pack.id).collect())
     }
 
     /// Moves what is needed of these packs to others, as far as it may.
