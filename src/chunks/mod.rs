@@ -17,6 +17,7 @@ mod difference_tests;
 mod epochs;
 mod error;
 mod files;
+mod form;
 mod format;
 mod read;
 #[cfg(test)]

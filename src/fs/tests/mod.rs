@@ -11,6 +11,7 @@ mod history_oracle;
 mod history_pins;
 mod history_told;
 mod history_undelete;
+mod new_keys;
 mod races;
 mod rewind;
 mod rules;

@@ -53,6 +53,7 @@ impl std::ops::AddAssign for Moved {
 impl Volume {
     /// Gives the room of removed chunks back to the disk. The bytes are those that come free less those that it took.
     pub(super) fn compact(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+        self.leave_last_pack_of_old_key()?;
         // First what costs no room.
         let mut freed = self.remove_packs(stop)?;
         for packs in self.packs_to_encrypt_anew()? {
@@ -70,15 +71,25 @@ impl Volume {
 
     /// The packs of old keys, however much of them is needed, in groups for which there should be room.
     fn packs_to_encrypt_anew(&self) -> Result<Vec<HashSet<PackId>>> {
-        let packs = self.ingest.packs();
-        let mut old = packs.packs_of_old_keys()?;
-        // The last pack never goes.
-        if !old.is_empty() && packs.packs()?.last().map(|pack| pack.id) == old.last().copied() {
-            packs.begin_pack()?;
-        }
+        let mut old = self.ingest.packs().packs_of_old_keys()?;
         let erased = self.meta.read(|view| view.erased_packs())?;
         old.retain(|pack| !erased.contains(pack));
         Ok(old.chunks(OLD_PACKS_PER_GROUP).map(|group| group.iter().copied().collect()).collect())
+    }
+
+    /// The last pack is never removed: if it is one of an old key, another is begun.
+    fn leave_last_pack_of_old_key(&self) -> Result<()> {
+        let packs = self.ingest.packs();
+        let old = packs.packs_of_old_keys()?;
+        let last = packs.packs()?.last().map(|pack| pack.id);
+        if old.is_empty() || old.last().copied() != last {
+            return Ok(());
+        }
+        match packs.begin_pack() {
+            // Later, when there is.
+            Err(chunks::Error::NoSpace) => Ok(()),
+            begun => Ok(begun?),
+        }
     }
 
     /// Empties these packs, removes what nothing needs then, and adds it up.
