@@ -46,6 +46,9 @@ struct Args {
     /// Only these peers.
     #[arg(long, value_delimiter = ',', value_enum)]
     peers: Vec<Kind>,
+    /// Compares an encrypted store with a plain one, and nothing else.
+    #[arg(long, conflicts_with = "peers", group = "instead")]
+    encrypted: bool,
     /// Lists the works and their keys.
     #[arg(long)]
     list: bool,
@@ -129,7 +132,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     }
     let works = chosen_works(&args.only)?;
     let mut peers = Vec::new();
-    for kind in chosen_peers(&args.peers) {
+    for kind in chosen_peers(args) {
         peers.push(Peer::start(kind, &base.0, &verso)?);
     }
     let results = measure_all(args, &works, &peers)?;
@@ -137,9 +140,12 @@ fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn chosen_peers(asked: &[Kind]) -> Vec<Kind> {
-    let asked = |kind: &Kind| asked.is_empty() || asked.contains(kind);
-    Kind::ALL.into_iter().filter(asked).collect()
+fn chosen_peers(args: &Args) -> Vec<Kind> {
+    match &args.peers[..] {
+        [] if args.encrypted => Kind::BOTH_VERSOS.to_vec(),
+        [] => Kind::ALL.to_vec(),
+        asked => asked.to_vec(),
+    }
 }
 
 fn chosen_works(only: &[String]) -> Result<Vec<&'static Work>, Failure> {

@@ -3,6 +3,7 @@
 use crate::Failure;
 use parking_lot::Mutex;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,10 +27,15 @@ pub(crate) enum Kind {
     Memfs,
     /// The release binary.
     Verso,
+    /// The same, with an encrypted store.
+    Encrypted,
 }
 
 impl Kind {
+    /// Those of the table in the README.
     pub(crate) const ALL: [Kind; 4] = [Kind::Ext4, Kind::Bindfs, Kind::Memfs, Kind::Verso];
+    /// What encryption costs.
+    pub(crate) const BOTH_VERSOS: [Kind; 2] = [Kind::Verso, Kind::Encrypted];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -37,6 +43,7 @@ impl Kind {
             Kind::Bindfs => "bindfs",
             Kind::Memfs => "memory fs",
             Kind::Verso => "Verso",
+            Kind::Encrypted => "Verso encrypted",
         }
     }
 }
@@ -64,6 +71,10 @@ impl Peer {
             Kind::Verso => {
                 let store = root.join("store");
                 (Some(start_verso(verso, &store, &mountpoint)?), Some(store))
+            }
+            Kind::Encrypted => {
+                let store = root.join("store");
+                (Some(start_encrypted(verso, &root, &store, &mountpoint)?), Some(store))
             }
         };
         let work = mountpoint.join("work");
@@ -110,6 +121,28 @@ pub(crate) fn start_verso(
     mountpoint: &Path,
 ) -> Result<Daemon, Failure> {
     Daemon::start(verso_command(verso, store, mountpoint), mountpoint)
+}
+
+/// The same over an encrypted store, which is made first.
+fn start_encrypted(
+    verso: &Path,
+    root: &Path,
+    store: &Path,
+    mountpoint: &Path,
+) -> Result<Daemon, Failure> {
+    let key_file = root.join("key");
+    let mut key = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    fs::write(&key_file, key)?;
+    let mut init = Command::new(verso);
+    init.args(["init", "--encrypt", "--key-file"]).arg(&key_file).arg(store);
+    let made = init.stdin(Stdio::null()).output()?;
+    if !made.status.success() {
+        return Err(Failure(String::from_utf8_lossy(&made.stderr).into_owned()));
+    }
+    let mut command = verso_command(verso, store, mountpoint);
+    command.env("VERSO_ENCRYPTION__KEY_FILE", key_file);
+    Daemon::start(command, mountpoint)
 }
 
 /// The same with each save a version of its own; all else as it comes.

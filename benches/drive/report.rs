@@ -9,6 +9,8 @@ use std::process::Command;
 /// What `cp` inside the drive may take and add to the store.
 const CP_SECONDS_MAX: f64 = 0.1;
 const CP_BYTES_MAX: u64 = MIB as u64;
+/// What encryption may cost, at every work.
+const ENCRYPTED_RATE_MIN: f64 = 0.85;
 /// What the daemon may take of memory under all of it.
 const PEAK_BYTES_MAX: u64 = 256 * MIB as u64;
 
@@ -23,8 +25,9 @@ pub(crate) fn print(base: &Path, rounds: u64, works: &[&Work], peers: &[Peer], a
     println!();
     print!("| work |");
     peers.iter().for_each(|peer| print!(" {} |", peer.kind.title()));
-    println!(" to ext4 | to bindfs | to memory fs |");
-    println!("|---|{}---|---|---|", "---:|".repeat(peers.len()));
+    let ratios: Vec<&str> = ratios(peers).iter().map(|ratio| ratio.title).collect();
+    println!(" {} |", ratios.join(" | "));
+    println!("|---|{}{}", "---:|".repeat(peers.len()), "---|".repeat(ratios.len()));
     for (work, results) in works.iter().zip(all) {
         let row = Row { work, peers, results };
         println!("{}", row.line());
@@ -32,6 +35,35 @@ pub(crate) fn print(base: &Path, rounds: u64, works: &[&Work], peers: &[Peer], a
     println!();
     print_remarks(works, peers, all);
     print_memory(peers);
+}
+
+/// A column: one peer's rate over another's.
+struct Ratio {
+    title: &'static str,
+    of: Kind,
+    to: Kind,
+    target: fn(&Target) -> Option<f64>,
+}
+
+const TO_PEERS: &[Ratio] = &[
+    Ratio { title: "to ext4", of: Kind::Verso, to: Kind::Ext4, target: |target| target.ext4 },
+    Ratio { title: "to bindfs", of: Kind::Verso, to: Kind::Bindfs, target: |target| target.bindfs },
+    Ratio {
+        title: "to memory fs",
+        of: Kind::Verso,
+        to: Kind::Memfs,
+        target: |target| target.memfs,
+    },
+];
+const TO_PLAIN: &[Ratio] = &[Ratio {
+    title: "encrypted to plain",
+    of: Kind::Encrypted,
+    to: Kind::Verso,
+    target: |_| Some(ENCRYPTED_RATE_MIN),
+}];
+
+fn ratios(peers: &[Peer]) -> &'static [Ratio] {
+    if peers.iter().any(|peer| peer.kind == Kind::Encrypted) { TO_PLAIN } else { TO_PEERS }
 }
 
 struct Row<'a> {
@@ -46,9 +78,8 @@ impl Row<'_> {
         for measures in self.results {
             line += &format!(" {} |", shown(self.work.unit, measures));
         }
-        let Target { ext4, bindfs, memfs } = self.work.target;
-        for (peer, target) in [(Kind::Ext4, ext4), (Kind::Bindfs, bindfs), (Kind::Memfs, memfs)] {
-            line += &format!(" {} |", self.ratio_cell(peer, target));
+        for ratio in ratios(self.peers) {
+            line += &format!(" {} |", self.ratio_cell(ratio, (ratio.target)(&self.work.target)));
         }
         line
     }
@@ -58,9 +89,9 @@ impl Row<'_> {
         Some(median(self.results[at].iter().map(Measure::rate)))
     }
 
-    /// Verso's rate over the peer's; bold where the target is missed.
-    fn ratio_cell(&self, peer: Kind, target: Option<f64>) -> String {
-        let (Some(verso), Some(other)) = (self.rate(Kind::Verso), self.rate(peer)) else {
+    /// One peer's rate over the other's; bold where the target is missed.
+    fn ratio_cell(&self, ratio: &Ratio, target: Option<f64>) -> String {
+        let (Some(verso), Some(other)) = (self.rate(ratio.of), self.rate(ratio.to)) else {
             return target.map_or(String::new(), |target| format!("(≥ {target})"));
         };
         let ratio = verso / other;
@@ -115,9 +146,12 @@ fn print_memory(peers: &[Peer]) {
         let Some(bytes) = peer.peak_bytes() else { continue };
         let mib = bytes / MIB as u64;
         match peer.kind {
-            Kind::Verso => {
+            Kind::Verso | Kind::Encrypted => {
                 let kept = mark(bytes <= PEAK_BYTES_MAX);
-                println!("- {kept}: peak memory of Verso's daemon {mib} MiB (≤ 256)");
+                println!(
+                    "- {kept}: peak memory of the daemon of {} {mib} MiB (≤ 256)",
+                    peer.kind.title()
+                );
             }
             other => println!("- peak memory of {}: {mib} MiB", other.title()),
         }

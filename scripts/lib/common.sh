@@ -48,9 +48,13 @@ new_scratch() {
     trap 'exit 130' INT TERM
 }
 
-# start_drive [OPTIONS...]: a new store, mounted at $DRIVE for all users.
+# start_drive [OPTIONS...]: a new store, mounted at $DRIVE for all users; an encrypted one, if there is a key for it.
 start_drive() {
     STORE=$(mktemp -d "$SCRATCH/store.XXXX")
+    if [ -n "${VERSO_TESTS_KEY_FILE:-}" ]; then
+        "$VERSO" init --encrypt --key-file "$VERSO_TESTS_KEY_FILE" "$STORE" >>"$SCRATCH/daemon.log" 2>&1 </dev/null ||
+            die "the encrypted store was not made"
+    fi
     DRIVE="$SCRATCH/drive"
     mkdir -p "$DRIVE"
     "$VERSO" mount "$STORE" "$DRIVE" --foreground --allow-other -o dev,suid "$@" \
@@ -63,6 +67,18 @@ start_drive() {
     done
     tail -20 "$SCRATCH/daemon.log"
     die "the drive was not mounted"
+}
+
+# encrypted COMMAND...: with encrypted stores.
+encrypted() {
+    local result
+    export VERSO_TESTS_KEY_FILE="$SCRATCH/key"
+    export VERSO_ENCRYPTION__KEY_FILE="$VERSO_TESTS_KEY_FILE"
+    (umask 077 && head -c 32 /dev/urandom >"$VERSO_TESTS_KEY_FILE")
+    "$@"
+    result=$?
+    unset VERSO_TESTS_KEY_FILE VERSO_ENCRYPTION__KEY_FILE
+    return "$result"
 }
 
 # Unmounts, expects a clean end and a clean store, and removes the store.

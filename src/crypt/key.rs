@@ -21,8 +21,6 @@ pub enum Purpose {
     Page,
     /// A page in the database's log. Context: its place in the log, and what else its frame says.
     LogPage,
-    /// The headers of frames in the database's log.
-    LogHeader,
     /// The wrapping of a key. Context: store id, and which key.
     Wrap,
     /// A key that wraps, from a file or a recovery key. Context: store id, salt.
@@ -42,7 +40,6 @@ impl Purpose {
             Purpose::Metadata => b"metadata",
             Purpose::Page => b"page",
             Purpose::LogPage => b"log page",
-            Purpose::LogHeader => b"log header",
             Purpose::Wrap => b"wrap",
             Purpose::Slot => b"slot",
             Purpose::Header => b"header",
@@ -87,6 +84,11 @@ impl Key {
         key
     }
 
+    /// What proves that who made it had this key and these bytes: keyed BLAKE3, hexadecimal.
+    pub fn mac(&self, bytes: &[u8]) -> String {
+        blake3::keyed_hash(&self.0, bytes).to_string()
+    }
+
     /// The key for one message, with which `salt` is stored.
     pub fn one_use(&self, purpose: Purpose, context: &[u8], salt: &Salt) -> OneUse {
         OneUse::new(&self.derive(purpose, &[context, salt]))
@@ -110,6 +112,11 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     fill_random(&mut bytes);
     bytes
+}
+
+/// The BLAKE3 of something that is no secret, hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_string()
 }
 
 fn fill_random(bytes: &mut [u8]) {

@@ -46,22 +46,29 @@ impl Keyring {
         Ok(())
     }
 
+    /// The same keys and a new master key, with which everything is sealed from then on.
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn with_new_epoch(&self) -> io::Result<Keyring> {
+        let mut keyring = Keyring::with_identity(&self.identity)?;
+        for (&epoch, master) in &self.masters {
+            keyring.add(epoch, master)?;
+        }
+        keyring.begin_epoch()?;
+        Ok(keyring)
+    }
+
     /// Makes a new master key, with which everything is sealed from now on; answers its epoch.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub fn begin_epoch(&mut self) -> io::Result<u32> {
+    fn begin_epoch(&mut self) -> io::Result<u32> {
         let epoch = self.masters.keys().next_back().map_or(1, |last| last + 1);
         let mut master = Locked::<Key>::new()?;
         master.randomize();
         self.masters.insert(epoch, master);
         Ok(epoch)
-    }
-
-    /// Forgets all master keys but the newest.
-    pub fn forget_old(&mut self) {
-        let current = self.current();
-        self.masters.retain(|&epoch, _| epoch == current);
     }
 
     /// The epoch whose key new things are sealed with.
@@ -108,18 +115,17 @@ mod tests {
 
     #[test]
     fn an_epoch_begins_with_a_key_of_its_own() {
-        let mut keyring = Keyring::generate().unwrap();
-        let first = *keyring.master(1).unwrap().bytes();
-        let identity = *keyring.identity().bytes();
-        assert_eq!(keyring.begin_epoch().unwrap(), 2);
-        assert_eq!((keyring.current(), keyring.epochs().collect::<Vec<_>>()), (2, vec![1, 2]));
-        assert_ne!(keyring.master(2).unwrap().bytes(), &first);
-        assert_eq!(keyring.identity().bytes(), &identity);
-        let old = keyring.pack(1, &[3; 16], 7).unwrap();
-        assert_ne!(old.bytes(), keyring.pack(2, &[3; 16], 7).unwrap().bytes());
-        assert_ne!(old.bytes(), keyring.pack(1, &[3; 16], 8).unwrap().bytes());
-        keyring.forget_old();
-        assert_eq!(keyring.epochs().collect::<Vec<_>>(), [2]);
-        assert!(keyring.pack(1, &[3; 16], 7).is_none());
+        let old = Keyring::generate().unwrap();
+        let new = old.with_new_epoch().unwrap();
+        assert_eq!((old.current(), new.current()), (1, 2));
+        assert_eq!(new.epochs().collect::<Vec<_>>(), [1, 2]);
+        let bytes = |keys: &Keyring, epoch| *keys.master(epoch).unwrap().bytes();
+        assert_eq!(bytes(&old, 1), bytes(&new, 1));
+        assert_ne!(bytes(&new, 1), bytes(&new, 2));
+        assert_eq!(old.identity().bytes(), new.identity().bytes());
+        let pack = |epoch, number| *new.pack(epoch, &[3; 16], number).unwrap().bytes();
+        assert_ne!(pack(1, 7), pack(2, 7));
+        assert_ne!(pack(1, 7), pack(1, 8));
+        assert!(old.pack(2, &[3; 16], 7).is_none());
     }
 }

@@ -12,7 +12,7 @@ mod sealed;
 mod secret;
 mod slot;
 
-pub use key::{Key, Purpose, random};
+pub use key::{Key, Purpose, digest, random};
 pub use keyring::Keyring;
 pub use recovery::{RecoveryKey, Typed};
 pub use sealed::{Forged, OneUse, SALT_LEN, Salt, TAG_LEN, open, seal};

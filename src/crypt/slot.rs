@@ -77,7 +77,7 @@ pub struct SlotKey(Key);
 impl Stretching {
     /// What takes about `time` on this machine, which has `memory` bytes.
     pub fn calibrated(time: Duration, memory: u64) -> Stretching {
-        let memory_max = u32::try_from(memory / MEMORY_PART >> 10).unwrap_or(u32::MAX);
+        let memory_max = u32::try_from((memory / MEMORY_PART) >> 10).unwrap_or(u32::MAX);
         let memory_max = memory_max.clamp(MEMORY_KIB_MIN, MEMORY_KIB);
         let probe = Stretching { memory_kib: MEMORY_KIB_MIN, passes: 1 };
         let begin = Instant::now();
@@ -197,7 +197,7 @@ fn to_hex(bytes: &[u8]) -> String {
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    (text.len() % 2 == 0 && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    (text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
         .then(|| digits.map(byte).collect())?
 }
 

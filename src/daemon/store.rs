@@ -33,7 +33,7 @@ fn create(store: &Path, config: &Config) -> Result<(), Failure> {
     let (min, avg) = (store_config.chunk_bytes_min, store_config.chunk_bytes_avg);
     let chunks = ChunkParams::new(min, avg, store_config.chunk_bytes_max)
         .map_err(|error| Failure::new(Exit::Usage, format!("the chunk sizes: {error}")))?;
-    Ok(fs::create_store(store, &CreateOptions { chunks }, &SystemClock)?)
+    Ok(fs::create_store(store, &CreateOptions { chunks, encryption: None }, &SystemClock)?)
 }
 
 /// Opens the store, takes its lock and recovers what needs it.
@@ -103,7 +103,15 @@ impl From<StoreError> for Failure {
             | StoreError::Newer { .. }
             | StoreError::Header { .. }
             | StoreError::Io { .. }
-            | StoreError::Open { .. } => Exit::Store,
+            | StoreError::Open { .. }
+            | StoreError::KeyNeeded(_)
+            | StoreError::WrongKey(_)
+            | StoreError::Mistyped { .. }
+            | StoreError::NotEncrypted(_)
+            | StoreError::LastKey(_)
+            | StoreError::NoSuchKey { .. }
+            | StoreError::SlotsLeft { .. }
+            | StoreError::WeakKey(_) => Exit::Store,
         };
         let failure = Failure::new(exit, error.to_string());
         match advice(&error) {

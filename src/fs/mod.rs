@@ -6,20 +6,25 @@ mod check;
 mod commit;
 mod dirs;
 mod error;
+mod generation;
+mod header;
 mod history;
 mod ingest;
 mod io;
+mod keys;
 mod names;
 mod node;
 mod options;
 mod overlay;
 mod recover;
 mod recut;
+mod rotate;
 mod rules;
 mod seal;
 mod space;
 mod status;
 mod store;
+mod store_error;
 mod sync;
 mod trail;
 mod types;
@@ -33,9 +38,14 @@ mod tests;
 
 pub use check::{CheckOptions, CheckProgress, CheckReport, Finding, Problem, Shown};
 pub use error::{Error, Result};
+pub use keys::{
+    KeyInfo, NewKey, add_key, add_recovery_key, change_key, is_encrypted, keys, remove_key, unlock,
+};
 pub use options::{AtimeMode, VolumeOptions};
-pub use status::{LastUpkeep, Status};
-pub use store::{CreateOptions, StoreError, create_store, store_exists};
+pub use rotate::rotate;
+pub use status::{EncryptionStatus, LastUpkeep, Status};
+pub use store::{CreateOptions, create_store, store_exists};
+pub use store_error::StoreError;
 pub use types::*;
 pub use upkeep::{
     ByRule, Coming, EraseReport, Going, Preview, Reason, Room, SpaceReport, UpkeepReport,

@@ -1,6 +1,8 @@
 //! How a volume behaves.
 
+use crate::crypt::Secret;
 use crate::model::{Policy, Rules, Zone};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When reading updates the time of the last read.
@@ -49,6 +51,8 @@ pub struct VolumeOptions {
     pub zone: Zone,
     /// Threads that cut, hash and compress in the background.
     pub seal_threads: usize,
+    /// What unlocks the store, if it is encrypted.
+    pub secret: Option<Arc<Secret>>,
 }
 
 impl Default for VolumeOptions {
@@ -70,6 +74,7 @@ impl Default for VolumeOptions {
             rules: Rules::default(),
             zone: Zone::UTC,
             seal_threads: 2,
+            secret: None,
         }
     }
 }

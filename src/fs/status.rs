@@ -51,8 +51,21 @@ pub struct Status {
     pub is_full: bool,
     /// The last upkeep that ran to its end.
     pub last_upkeep: Option<LastUpkeep>,
+    /// How the store is encrypted, if it is.
+    pub encryption: Option<EncryptionStatus>,
     /// Why no more writes are taken, if so.
     pub failure: Option<String>,
+}
+
+/// How a store is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EncryptionStatus {
+    /// The cipher, as people call it.
+    pub cipher: String,
+    /// The epoch of the master key: 1, and one more with each change.
+    pub epoch: u32,
+    /// Packs are still sealed with an earlier master key; upkeep seals them anew.
+    pub old_keys_in_use: bool,
 }
 
 /// How the last upkeep went.
@@ -106,7 +119,17 @@ impl Volume {
             reserve_held_bytes: self.space.reserve_held_bytes(),
             is_full: self.space.is_full(),
             last_upkeep: last_upkeep.map(LastUpkeep::from),
+            encryption: self.encryption_status()?,
             failure: self.failure.get().cloned(),
         })
+    }
+
+    fn encryption_status(&self) -> Result<Option<EncryptionStatus>> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        Ok(Some(EncryptionStatus {
+            cipher: "AES-256-GCM".into(),
+            epoch: keys.current(),
+            old_keys_in_use: self.old_keys_in_use()?,
+        }))
     }
 }

@@ -1,23 +1,24 @@
-//! A store's directory: making one, opening one, and what can be wrong with it.
+//! A store's directory: making one and opening one.
 
+use super::generation;
+use super::header::{self, COPY_FILE, Found, HEADER_FILE, Header};
 use super::ingest::Ingest;
+use super::keys::{self, NewKey};
 use super::options::VolumeOptions;
+use super::recover;
 use super::space::{LOG_ROOM_BYTES, Space};
+use super::store_error::{StoreError, io_error, open_error};
 use super::upkeep::Upkeep;
 use super::volume::Volume;
-use super::{Error, recover};
 use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackStore};
-use crate::meta::{self, MOMENT_STEP_NANOS, Meta};
+use crate::crypt::Keyring;
+use crate::meta::{self, MOMENT_STEP_NANOS, Meta, PageKeys};
 use crate::model::{Attr, FileKind, Ino, Mode};
-use crate::sys::{self, Clock, LockError, StoreLock};
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use crate::sys::{self, Clock, LockError, StoreLock, failpoint};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The format of `store.toml` and of everything it stands for.
-const FORMAT: u32 = 1;
-const HEADER_FILE: &str = "store.toml";
 const META_FILE: &str = "meta.db";
 const PACKS_DIR: &str = "packs";
 /// Directories of a new store's root.
@@ -26,100 +27,18 @@ const ROOT_DIRS: [&str; 3] = ["projects", "shared", "archived"];
 const PACK_PART_OF_DISK: u64 = 256;
 const PACK_BYTES_MIN: u64 = 1 << 20;
 
-/// Why a store can't be made or opened. Each message says what, where, and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is nothing.
-    #[error("{}: there is no store here; make one with `verso init`", .0.display())]
-    Missing(PathBuf),
-    /// There is something else.
-    #[error("{}: the directory is not empty and holds no store; name an empty or a new one", .0.display())]
-    NotEmpty(PathBuf),
-    /// There is a store already.
-    #[error("{}: there is a store here already", .0.display())]
-    Exists(PathBuf),
-    /// A later version of Verso wrote it.
-    #[error("{}: the store has format {found}, this program knows formats up to {known}; use a newer verso", .path.display())]
-    Newer {
-        /// The store.
-        path: PathBuf,
-        /// The format found.
-        found: u32,
-        /// The newest that is known.
-        known: u32,
-    },
-    /// Somebody else has it open.
-    #[error("{}: the store is in use{}; unmount it there first", .path.display(), .pid.map_or(String::new(), |pid| format!(" by process {pid}")))]
-    Locked {
-        /// The store.
-        path: PathBuf,
-        /// The owner.
-        pid: Option<u32>,
-    },
-    /// Its header can't be understood.
-    #[error("{}: {why}", .path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The disk or its permissions are in the way.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The metadata or the packs can't be opened.
-    #[error("{}: {source}", .path.display())]
-    Open {
-        /// The store.
-        path: PathBuf,
-        /// Why.
-        source: Error,
-    },
-}
-
 /// What a new store is made with.
 #[derive(Clone, Debug, Default)]
 pub struct CreateOptions {
     /// How contents are cut into chunks, for ever.
     pub chunks: ChunkParams,
-}
-
-/// `store.toml`: written once.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    id: String,
-    chunks: HeaderChunks,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct HeaderChunks {
-    /// The algorithm: `fastcdc-2020`.
-    algorithm: String,
-    min_bytes: u32,
-    avg_bytes: u32,
-    max_bytes: u32,
-}
-
-const CHUNK_ALGORITHM: &str = "fastcdc-2020";
-
-fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { path, source }
-}
-
-fn open_error(path: &Path, source: impl Into<Error>) -> StoreError {
-    StoreError::Open { path: path.to_owned(), source: source.into() }
+    /// Everything in the store is encrypted, and this unlocks it.
+    pub encryption: Option<NewKey>,
 }
 
 /// Whether there is a store at `path`; an error if there is something else than a store or nothing.
 pub fn store_exists(path: &Path) -> Result<bool, StoreError> {
-    if path.join(HEADER_FILE).exists() {
+    if [HEADER_FILE, COPY_FILE].iter().any(|name| path.join(name).exists()) {
         return Ok(true);
     }
     match std::fs::read_dir(path) {
@@ -176,38 +95,44 @@ pub fn create_store(
     if !packs.is_dir() {
         std::fs::create_dir(&packs).map_err(io_error(&packs))?;
     }
-    let key = sys::random_bytes::<16>().map_err(io_error(path))?;
-    let meta_path = path.join(META_FILE);
-    Meta::create(&meta_path, &key, None).map_err(|error| open_error(path, error))?;
-    populate(&meta_path, clock).map_err(|error| open_error(path, error))?;
-    write_header(path, options)?;
+    let id = sys::random_bytes::<16>().map_err(io_error(path))?;
+    let mut header = Header::new(&id, options.chunks);
+    let keys = match &options.encryption {
+        Some(new) => Some(Arc::new(keys::encrypt(path, &mut header, new, clock)?)),
+        None => None,
+    };
+    make_meta(path, page_keys(&keys, id).as_ref(), clock)?;
+    failpoint::hit("key-init-before-header");
+    match &keys {
+        Some(keys) => keys::rewrite(path, header, keys, |_, _, _| Ok(()))?,
+        None => header.write_plain(path)?,
+    }
     if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
         sys::sync_dir(parent).map_err(io_error(parent))?;
     }
     Ok(())
 }
 
-fn write_header(path: &Path, options: &CreateOptions) -> Result<(), StoreError> {
-    let id = sys::random_bytes::<16>().map_err(io_error(path))?;
-    let header = Header {
-        format: FORMAT,
-        id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        chunks: HeaderChunks {
-            algorithm: CHUNK_ALGORITHM.into(),
-            min_bytes: options.chunks.min(),
-            avg_bytes: options.chunks.avg(),
-            max_bytes: options.chunks.max(),
-        },
-    };
-    let file = path.join(HEADER_FILE);
-    let text = toml::to_string(&header)
-        .map_err(|error| StoreError::Header { path: file.clone(), why: error.to_string() })?;
-    sys::publish(&file, text.as_bytes()).map_err(io_error(&file))
+fn make_meta(path: &Path, keys: Option<&PageKeys>, clock: &dyn Clock) -> Result<(), StoreError> {
+    let slot_key = sys::random_bytes::<16>().map_err(io_error(path))?;
+    let file = path.join(META_FILE);
+    Meta::create(&file, &slot_key, keys)
+        .and_then(|()| populate(&file, keys, clock))
+        .map_err(|error| open_error(path, error))
+}
+
+/// The keys for the metadata of the store with this id.
+fn page_keys(keys: &Option<Arc<Keyring>>, store: [u8; 16]) -> Option<PageKeys> {
+    keys.as_ref().map(|keys| PageKeys { keys: Arc::clone(keys), store })
 }
 
 /// Makes the root and its first directories, owned by whoever makes the store.
-fn populate(meta_path: &Path, clock: &dyn Clock) -> Result<(), meta::Error> {
-    let meta = Meta::open(meta_path, None)?;
+fn populate(
+    meta_path: &Path,
+    keys: Option<&PageKeys>,
+    clock: &dyn Clock,
+) -> Result<(), meta::Error> {
+    let meta = Meta::open(meta_path, keys)?;
     let now = clock.now();
     let (uid, gid) = sys::current_user();
     let directory = |ino, nlink| Attr {
@@ -238,51 +163,12 @@ fn populate(meta_path: &Path, clock: &dyn Clock) -> Result<(), meta::Error> {
     meta.close()
 }
 
-fn lock(path: &Path) -> Result<StoreLock, StoreError> {
+/// Takes the store's lock.
+pub(super) fn lock(path: &Path) -> Result<StoreLock, StoreError> {
     StoreLock::acquire(path).map_err(|error| match error {
         LockError::Held { pid } => StoreError::Locked { path: path.to_owned(), pid },
         LockError::Io(source) => StoreError::Io { path: path.join("lock"), source },
     })
-}
-
-/// Reads and checks `store.toml`.
-fn read_header(path: &Path) -> Result<([u8; 16], ChunkParams), StoreError> {
-    let file = path.join(HEADER_FILE);
-    let text = match std::fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            store_exists(path)?;
-            return Err(StoreError::Missing(path.to_owned()));
-        }
-        other => other.map_err(io_error(&file))?,
-    };
-    let wrong = |why: String| StoreError::Header { path: file.clone(), why };
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let Format { format } = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    match format {
-        FORMAT => {}
-        0 => return Err(wrong("there is no format 0: the file is damaged".into())),
-        newer => {
-            let path = path.to_owned();
-            return Err(StoreError::Newer { path, found: newer, known: FORMAT });
-        }
-    }
-    let header: Header = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if header.chunks.algorithm != CHUNK_ALGORITHM {
-        return Err(wrong(format!("unknown chunking algorithm {:?}", header.chunks.algorithm)));
-    }
-    let HeaderChunks { min_bytes, avg_bytes, max_bytes, .. } = header.chunks;
-    let params =
-        ChunkParams::new(min_bytes, avg_bytes, max_bytes).map_err(|why| wrong(why.to_string()))?;
-    let id = parse_id(&header.id).ok_or_else(|| wrong("the store's id is damaged".into()))?;
-    Ok((id, params))
-}
-
-fn parse_id(text: &str) -> Option<[u8; 16]> {
-    let value = u128::from_str_radix(text, 16).ok()?;
-    (text.len() == 32).then(|| value.to_be_bytes())
 }
 
 impl Volume {
@@ -293,22 +179,20 @@ impl Volume {
         options: VolumeOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Volume>, StoreError> {
-        let (id, chunk_params) = read_header(path)?;
+        let found = header::read(path)?;
+        let chunk_params = found.header.chunk_params().map_err(|why| header::wrong(path, why))?;
         let lock = lock(path)?;
+        let keys = unlock(path, &found, &options)?;
         let space = Space::new(path, options.reserve_bytes);
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);
         }
-        let meta = Meta::open(&path.join(META_FILE), None).map_err(|error| match error {
-            meta::Error::Newer { found, known } => {
-                StoreError::Newer { path: path.to_owned(), found, known }
-            }
-            other => open_error(path, other),
-        })?;
+        let meta = open_meta(path, &found, &keys, options.read_only)?;
         let upkeep = Upkeep::since(meta.last_moment(), clock.now());
         if !options.read_only {
             await_last_moment(&meta, &*clock);
         }
+        generation::guard(path, &found, &meta, options.read_only, &*clock)?;
         let disk = sys::disk_space(path).map_err(io_error(path))?;
         let pack_bytes = options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN);
         let pack_options = PackOptions {
@@ -316,9 +200,9 @@ impl Volume {
             level: options.compression_level,
             cache_bytes: options.cache_bytes,
             read_only: options.read_only,
-            keys: None,
+            keys: keys.clone(),
         };
-        let packs = PackStore::open(&path.join(PACKS_DIR), id, pack_options)
+        let packs = PackStore::open(&path.join(PACKS_DIR), found.header.id(), pack_options)
             .map_err(|error: chunks::Error| open_error(path, error))?;
         if !options.read_only {
             recover::recover(&meta, &packs, &*clock).map_err(|error| open_error(path, error))?;
@@ -339,6 +223,7 @@ impl Volume {
             sync_state: Default::default(),
             workers: Default::default(),
             upkeep,
+            keys,
             failure: Default::default(),
             _lock: lock,
             options,
@@ -350,6 +235,58 @@ impl Volume {
         }
         Ok(volume)
     }
+}
+
+/// The keys of an encrypted store.
+fn unlock(
+    path: &Path,
+    found: &Found,
+    options: &VolumeOptions,
+) -> Result<Option<Arc<Keyring>>, StoreError> {
+    if found.header.encryption.is_none() {
+        return Ok(None);
+    }
+    let needed = || StoreError::KeyNeeded(path.to_owned());
+    let secret = options.secret.as_ref().ok_or_else(needed)?;
+    Ok(Some(Arc::new(keys::unlocked(path, found, secret)?.keys)))
+}
+
+fn open_meta(
+    path: &Path,
+    found: &Found,
+    keys: &Option<Arc<Keyring>>,
+    read_only: bool,
+) -> Result<Meta, StoreError> {
+    let file = path.join(META_FILE);
+    let keys = page_keys(keys, found.header.id());
+    let open = || Meta::open(&file, keys.as_ref());
+    let opened = match keys.as_ref().filter(|_| !read_only) {
+        Some(keys) => rekeyed(&file, keys, open),
+        None => open(),
+    };
+    opened.map_err(|error| match error {
+        meta::Error::Newer { found, known } => {
+            StoreError::Newer { path: path.to_owned(), found, known }
+        }
+        other => open_error(path, other),
+    })
+}
+
+/// Opens the metadata, encrypted anew if a page of it is still sealed with the key of an earlier epoch: from here on none is, so that
+/// those keys may be forgotten.
+fn rekeyed(
+    file: &Path,
+    keys: &PageKeys,
+    open: impl Fn() -> meta::Result<Meta>,
+) -> meta::Result<Meta> {
+    if keys.keys.epochs().count() > 1 {
+        // What the log has goes into the database first.
+        open()?.close()?;
+        if meta::oldest_epoch(file)? != keys.keys.current() {
+            meta::rekey(file, keys)?;
+        }
+    }
+    open()
 }
 
 /// After a crash, moments go on above the last one that may have been handed out. Before the clock is there, changes would
@@ -383,22 +320,5 @@ mod tests {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("verso.txt"), "").unwrap();
         assert!(matches!(store_exists(dir.path()), Err(StoreError::NotEmpty(_))));
-    }
-
-    #[test]
-    fn only_a_later_format_is_called_newer() {
-        let dir = TempDir::new().unwrap();
-        create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
-        let file = dir.path().join(HEADER_FILE);
-        let header = std::fs::read_to_string(&file).unwrap();
-        let with_format = |format: u32| {
-            let text = header.replace("format = 1", &format!("format = {format}"));
-            std::fs::remove_file(&file).unwrap();
-            std::fs::write(&file, text).unwrap();
-            read_header(dir.path())
-        };
-        assert!(with_format(1).is_ok());
-        assert!(matches!(with_format(0), Err(StoreError::Header { .. })));
-        assert!(matches!(with_format(2), Err(StoreError::Newer { found: 2, .. })));
     }
 }

@@ -13,6 +13,7 @@ use super::upkeep::Upkeep;
 use super::workers::Workers;
 use super::{Error, Result};
 use crate::chunks::{ChunkParams, Cutter};
+use crate::crypt::Keyring;
 use crate::meta::{Inode, Meta, Redo, Tx};
 use crate::model::{Attr, FileKind, Ino};
 use crate::sys::{Clock, StoreLock};
@@ -46,6 +47,8 @@ pub struct Volume {
     pub(super) sync_state: SyncState,
     pub(super) workers: Workers,
     pub(super) upkeep: Upkeep,
+    /// The keys of an encrypted store.
+    pub(super) keys: Option<Arc<Keyring>>,
     /// Why no more writes are taken.
     pub(super) failure: OnceLock<String>,
     /// Dropped last: the store is ours until everything else is closed.
@@ -91,6 +94,7 @@ impl Volume {
         })?;
         self.ingest.settled(&recorded);
         self.ingest.packs().close()?;
+        self.note_header();
         self.meta.sync()?;
         self.meta.close()?;
         Ok(())
@@ -290,6 +294,9 @@ impl Volume {
 
     /// The inode for a message: its path where it has one.
     pub(super) fn describe(&self, ino: Ino) -> String {
+        if self.keys.is_some() {
+            return format!("inode {ino} (`verso check` names it)");
+        }
         match self.meta.read(|view| view.path_of(ino)) {
             Ok(Some(path)) => format!("/{}", String::from_utf8_lossy(&path)),
             _ => format!("inode {ino}"),

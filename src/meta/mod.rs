@@ -15,6 +15,7 @@ mod error;
 mod extents;
 mod fate;
 mod garbage;
+mod header;
 mod inodes;
 mod names;
 mod past;

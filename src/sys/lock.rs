@@ -68,6 +68,21 @@ impl StoreLock {
     }
 }
 
+/// The right to replace files in a directory, for whoever asks for it in this way. Given back when it is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Waits until nobody else has it: a `flock` on the directory itself.
+    pub fn acquire(path: &Path) -> io::Result<DirectoryLock> {
+        let directory = File::open(path)?;
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(DirectoryLock { _directory: directory })
+    }
+}
+
 fn is_held(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES))
 }

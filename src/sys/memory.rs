@@ -95,6 +95,14 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes of memory that the machine has; 0 where it doesn't say.
+pub fn machine_memory() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +123,11 @@ mod tests {
         assert_eq!(value.0, 7);
         drop(value);
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn the_machine_has_memory() {
+        assert!(machine_memory() > 16 << 20);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub use disk::{
     read_ahead, start_writeback,
 };
 pub use identity::{current_user, random_bytes};
-pub use lock::{LockError, StoreLock};
-pub use memory::{Locked, forbid_core_dumps};
+pub use lock::{DirectoryLock, LockError, StoreLock};
+pub use memory::{Locked, forbid_core_dumps, machine_memory};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };

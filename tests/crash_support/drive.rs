@@ -1,5 +1,6 @@
 //! A mounted drive as a process that can be killed.
 
+use super::encryption;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -13,7 +14,9 @@ const END_WAIT: Duration = Duration::from_secs(60);
 /// The binary under test; `VERSO_TEST_BINARY` puts another in its place, such as a script that mounts a peer as a control.
 pub(crate) fn verso() -> Command {
     let given = std::env::var_os("VERSO_TEST_BINARY");
-    Command::new(given.unwrap_or_else(|| env!("CARGO_BIN_EXE_verso").into()))
+    let mut command = Command::new(given.unwrap_or_else(|| env!("CARGO_BIN_EXE_verso").into()));
+    encryption::unlock(&mut command);
+    command
 }
 
 /// `verso mount STORE MOUNTPOINT --foreground`, running.
@@ -91,7 +94,9 @@ impl Drive {
     pub(crate) fn spawn(store: &Path, mountpoint: &Path, options: &Options) -> Drive {
         let log = mountpoint.with_extension("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        encryption::make_store(store);
         let mut command = wrapped(&options.wrapper);
+        encryption::unlock(&mut command);
         command.arg("mount").arg(store).arg(mountpoint).arg("--foreground").args(&options.args);
         command.envs(options.settings.iter().copied());
         if let Some(failpoint) = &options.failpoint {

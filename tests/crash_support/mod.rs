@@ -5,6 +5,8 @@
 #![allow(dead_code, clippy::unwrap_used)] // each test program uses its part; all of it is test code
 
 pub(crate) mod drive;
+#[path = "../support/encryption.rs"]
+pub(crate) mod encryption;
 pub(crate) mod erasing;
 pub(crate) mod image;
 pub(crate) mod load;

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses its part
 
 pub(crate) mod drive;
+pub(crate) mod encryption;
 pub(crate) mod os;
 pub(crate) mod reference;
 pub(crate) mod work;
@@ -28,7 +29,8 @@ impl TestStore {
     pub(crate) fn new() -> TestStore {
         let dir = tempfile::tempdir().unwrap();
         let store = TestStore { dir };
-        create_store(&store.path(), &CreateOptions::default(), &SystemClock).unwrap();
+        let options = CreateOptions { encryption: encryption::new_key(), ..Default::default() };
+        create_store(&store.path(), &options, &SystemClock).unwrap();
         store
     }
 
@@ -51,7 +53,8 @@ impl TestStore {
 
     pub(crate) fn open_with(&self, options: VolumeOptions) -> Arc<Volume> {
         // Small, so that many stores at a time fit on a small disk.
-        let options = VolumeOptions { reserve_bytes: 1 << 20, ..options };
+        let secret = encryption::secret();
+        let options = VolumeOptions { reserve_bytes: 1 << 20, secret, ..options };
         loop {
             match Volume::open_store(&self.path(), options.clone(), Arc::new(SystemClock)) {
                 // A child that another test has just started holds our files until it runs its program.

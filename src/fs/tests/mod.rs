@@ -3,6 +3,7 @@
 mod basics;
 mod check;
 mod differences;
+mod encrypted;
 mod foresee;
 mod history;
 mod history_access;
@@ -22,6 +23,7 @@ mod upkeep_pins;
 mod versions;
 
 use super::*;
+use crate::crypt::{Secret, SecretKind};
 use crate::model::{Attr, Ino, Timestamp};
 use crate::sys::ManualClock;
 use std::sync::Arc;
@@ -46,8 +48,15 @@ fn options() -> VolumeOptions {
     VolumeOptions {
         sync_interval: Duration::from_secs(3600),
         reserve_bytes: 0,
+        secret: test_key(),
         ..VolumeOptions::default()
     }
+}
+
+/// The key of the stores, where all of these tests are to run on encrypted ones.
+fn test_key() -> Option<Arc<Secret>> {
+    let file = std::fs::File::open(std::env::var_os("VERSO_TESTS_KEY_FILE")?).unwrap();
+    Some(Arc::new(Secret::read(SecretKind::KeyFile, file).unwrap()))
 }
 
 impl Drive {
@@ -59,7 +68,9 @@ impl Drive {
         let dir = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp(1_790_000_000_000_000_000)));
         let store = dir.path().join("store");
-        create_store(&store, &CreateOptions::default(), &*clock).unwrap();
+        let encryption = test_key().map(|secret| encrypted::new_key(&secret));
+        let create = CreateOptions { encryption, ..CreateOptions::default() };
+        create_store(&store, &create, &*clock).unwrap();
         let volume = Volume::open_store(&store, options, clock.clone()).unwrap();
         Drive { dir, clock, volume }
     }

@@ -114,6 +114,8 @@ impl Volume {
         };
         if !stop() {
             self.note_upkeep(&report)?;
+            self.forget_old_keys();
+            self.note_header();
         }
         Ok(report)
     }

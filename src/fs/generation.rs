@@ -1,0 +1,73 @@
+//! Which header an encrypted store has: one that was put back from earlier is noticed, a copy that was lost is written anew.
+//!
+//! The metadata knows the generation of the newest header that was seen. It is encrypted, and changes with each use.
+
+use super::header::{self, Found};
+use super::store_error::{StoreError, io_error, open_error};
+use super::volume::Volume;
+use crate::meta::{self, Meta};
+use crate::sys::{Clock, DirectoryLock};
+use std::path::Path;
+
+/// Refuses a header that is older than one that was seen before: it may have been put back so that a key opens the store that was
+/// removed. Puts a copy right that is damaged, lost or older.
+pub(super) fn guard(
+    path: &Path,
+    found: &Found,
+    meta: &Meta,
+    read_only: bool,
+    clock: &dyn Clock,
+) -> Result<(), StoreError> {
+    if found.header.encryption.is_none() {
+        return Ok(());
+    }
+    let failed = |error: meta::Error| open_error(path, error);
+    let known = meta.read(|view| view.header_generation()).map_err(failed)?;
+    let generation = found.generation();
+    if generation < known {
+        let why = format!(
+            "this is an old header that was put back: it was changed {generation} times, the store's {known} times"
+        );
+        return Err(header::wrong(path, why));
+    }
+    if read_only {
+        return Ok(());
+    }
+    note(meta, known, generation, clock).map_err(failed)?;
+    if found.needs_mending { mend(path) } else { Ok(()) }
+}
+
+fn note(meta: &Meta, known: u64, generation: u64, clock: &dyn Clock) -> meta::Result<()> {
+    if generation <= known {
+        return Ok(());
+    }
+    meta.write(clock.now(), |tx| tx.set_header_generation(generation))?;
+    meta.sync()
+}
+
+/// Makes both copies of the header equal to the newest one that is whole.
+fn mend(path: &Path) -> Result<(), StoreError> {
+    let _directory = DirectoryLock::acquire(path).map_err(io_error(path))?;
+    let found = header::read(path)?;
+    log::warn!("a copy of the store's header was lost, old or damaged: it was written anew");
+    found.rewrite(path)
+}
+
+impl Volume {
+    /// Notes a header that was changed while the store was open. Best effort: the next start does it too.
+    pub(super) fn note_header(&self) {
+        if self.keys.is_none() {
+            return;
+        }
+        let noted =
+            header::read(&self.store).map_err(|error| error.to_string()).and_then(|found| {
+                let known = self.meta.read(|view| view.header_generation());
+                known
+                    .and_then(|known| note(&self.meta, known, found.generation(), &*self.clock))
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(error) = noted {
+            log::warn!("the store's header can't be looked at: {error}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Encrypted stores: what unlocks them, and that nothing else does.
+
+use super::*;
+use crate::crypt::{RecoveryKey, SlotKind};
+use std::path::{Path, PathBuf};
+
+fn typed(text: &str) -> Arc<Secret> {
+    Arc::new(Secret::read(SecretKind::Typed, text.as_bytes()).unwrap())
+}
+
+fn key_file(byte: u8) -> Arc<Secret> {
+    Arc::new(Secret::read(SecretKind::KeyFile, &[byte; 32][..]).unwrap())
+}
+
+pub(super) fn new_key(secret: &Arc<Secret>) -> NewKey {
+    NewKey { secret: Arc::clone(secret), label: "test".into(), unlock_time: Duration::ZERO }
+}
+
+/// An encrypted store that is closed.
+struct Locker {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Locker {
+    fn new(secret: &Arc<Secret>) -> Locker {
+        let dir = TempDir::new().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_790_000_000_000_000_000)));
+        let encryption = Some(new_key(secret));
+        let options = CreateOptions { encryption, ..CreateOptions::default() };
+        create_store(&dir.path().join("store"), &options, &*clock).unwrap();
+        Locker { dir, clock }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn try_open(&self, secret: &Arc<Secret>) -> std::result::Result<Arc<Volume>, StoreError> {
+        let options = VolumeOptions { secret: Some(Arc::clone(secret)), ..options() };
+        Volume::open_store(&self.store(), options, self.clock.clone())
+    }
+
+    fn open(self, secret: &Arc<Secret>) -> Drive {
+        let volume = self.try_open(secret).unwrap();
+        Drive { dir: self.dir, clock: self.clock, volume }
+    }
+
+    fn opens(&self, secret: &Arc<Secret>) -> bool {
+        unlock(&self.store(), secret).is_ok()
+    }
+
+    fn add(&self, have: &Secret, new: &Arc<Secret>) -> u32 {
+        add_key(&self.store(), have, &new_key(new), &*self.clock).unwrap()
+    }
+
+    fn rotate(&self, secrets: &[Arc<Secret>], drop: &[u32]) -> std::result::Result<(), StoreError> {
+        rotate(&self.store(), secrets, drop, options(), self.clock.clone())
+    }
+}
+
+/// Closes the drive; the store stays.
+fn shut(drive: Drive) -> Locker {
+    drive.volume.close().unwrap();
+    let Drive { dir, clock, volume } = drive;
+    let weak = Arc::downgrade(&volume);
+    drop(volume);
+    while weak.strong_count() > 0 {
+        std::thread::yield_now();
+    }
+    Locker { dir, clock }
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn what_was_written_comes_back_with_the_right_secret_only() {
+    let secret = typed("correct horse");
+    let drive = Locker::new(&secret).open(&secret);
+    let content = noise(1, 300_000);
+    drive.save(Ino::ROOT, "hero.psd", &content);
+    let locker = shut(drive);
+    for wrong in [typed("correct horses"), key_file(1), typed(&RecoveryKey::generate().text())] {
+        assert!(matches!(locker.try_open(&wrong), Err(StoreError::WrongKey(_))));
+    }
+    let without = Volume::open_store(&locker.store(), options(), locker.clock.clone());
+    assert!(matches!(without, Err(StoreError::KeyNeeded(_))));
+    let drive = locker.open(&secret);
+    assert!(drive.load(Ino::ROOT, "hero.psd") == content);
+    assert!(drive.volume.status().unwrap().encryption.is_some());
+}
+
+#[test]
+fn no_file_of_the_store_shows_a_name_or_a_content() {
+    let secret = typed("correct horse");
+    let drive = Locker::new(&secret).open(&secret);
+    let text = b"a client's unpublished words, again and again. ".repeat(2000);
+    let raw = noise(7, 50_000);
+    drive.save(Ino::ROOT, "unpublished-client.txt", &text);
+    drive.save(Ino::ROOT, "unpublished-client.raw", &raw);
+    let identity = *blake3::hash(&raw).as_bytes();
+    let known: [&[u8]; 6] = [
+        b"unpublished-client",
+        b"a client's unpublished words",
+        &raw[1000..1016],
+        &zstd::bulk::compress(&text[..16 << 10], 3).unwrap()[12..28],
+        &identity[..16],
+        b"correct horse",
+    ];
+    let look = |store: &Path, when: &str| {
+        for file in files_below(store) {
+            let bytes = std::fs::read(&file).unwrap();
+            for (number, secret) in known.iter().enumerate() {
+                let shows = bytes.windows(secret.len()).any(|window| window == *secret);
+                assert!(!shows, "{} shows {number} {when}", file.display());
+            }
+        }
+    };
+    look(&drive.dir.path().join("store"), "while it is open");
+    drive.volume.meta.checkpoint().unwrap();
+    look(&drive.dir.path().join("store"), "after a checkpoint");
+    let locker = shut(drive);
+    look(&locker.store(), "when it is closed");
+}
+
+#[test]
+fn each_key_opens_until_it_is_removed() {
+    let (first, second) = (typed("correct horse"), key_file(9));
+    let locker = Locker::new(&first);
+    let id = locker.add(&first, &second);
+    let (_, recovery) = add_recovery_key(&locker.store(), &second, "safe", &*locker.clock).unwrap();
+    let recovery = typed(&recovery.text());
+    assert!(locker.opens(&first) && locker.opens(&second) && locker.opens(&recovery));
+    let kinds: Vec<SlotKind> = keys(&locker.store()).unwrap().iter().map(|key| key.kind).collect();
+    assert_eq!(kinds, [SlotKind::Passphrase, SlotKind::KeyFile, SlotKind::Recovery]);
+
+    remove_key(&locker.store(), &recovery, id).unwrap();
+    assert!(locker.opens(&first) && !locker.opens(&second));
+    remove_key(&locker.store(), &recovery, 1).unwrap();
+    let last = remove_key(&locker.store(), &recovery, 3);
+    assert!(matches!(last, Err(StoreError::LastKey(_))));
+    let drive = locker.open(&recovery);
+    drive.save(Ino::ROOT, "a", b"a");
+}
+
+#[test]
+fn a_changed_key_takes_the_place_of_the_one_that_opened() {
+    let (first, second, third) = (typed("correct horse"), key_file(9), typed("battery staple"));
+    let locker = Locker::new(&first);
+    locker.add(&first, &second);
+    let id = change_key(&locker.store(), &first, &new_key(&third), &*locker.clock).unwrap();
+    assert!(!locker.opens(&first) && locker.opens(&second) && locker.opens(&third));
+    assert_eq!(
+        keys(&locker.store()).unwrap().iter().map(|key| key.id).collect::<Vec<_>>(),
+        [2, id]
+    );
+    let weak = change_key(&locker.store(), &third, &new_key(&typed("short")), &*locker.clock);
+    assert!(matches!(weak, Err(StoreError::WeakKey(_))) && locker.opens(&third));
+    let unknown = remove_key(&locker.store(), &third, 77);
+    assert!(matches!(unknown, Err(StoreError::NoSuchKey { id: 77, .. })));
+}
+
+#[test]
+fn a_mistyped_recovery_key_is_told_from_a_wrong_one() {
+    let secret = typed("correct horse");
+    let locker = Locker::new(&secret);
+    let (_, key) = add_recovery_key(&locker.store(), &secret, "", &*locker.clock).unwrap();
+    let mut text = key.text().to_string();
+    let other = if text.starts_with('A') { "B" } else { "A" };
+    text.replace_range(0..1, other);
+    let mistyped = unlock(&locker.store(), &typed(&text));
+    assert!(matches!(mistyped, Err(StoreError::Mistyped { group: 1, .. })));
+}
+
+#[test]
+fn a_header_put_back_from_yesterday_is_refused() {
+    let (leaver, stays) = (typed("correct horse"), key_file(9));
+    let locker = Locker::new(&leaver);
+    locker.add(&leaver, &stays);
+    let names = ["store.toml", "store.copy.toml"];
+    let read = |name| std::fs::read(locker.store().join(name)).unwrap();
+    let yesterday = names.map(read);
+    remove_key(&locker.store(), &stays, 1).unwrap();
+    let locker = shut(locker.open(&stays));
+    let today = names.map(|name| std::fs::read(locker.store().join(name)).unwrap());
+    for (name, text) in names.iter().zip(&yesterday) {
+        std::fs::write(locker.store().join(name), text).unwrap();
+    }
+    for secret in [&leaver, &stays] {
+        let refused = locker.try_open(secret);
+        assert!(matches!(refused, Err(StoreError::Header { why, .. }) if why.contains("put back")));
+    }
+    std::fs::write(locker.store().join(names[1]), &today[1]).unwrap();
+    assert!(!locker.opens(&leaver));
+    let locker = shut(locker.open(&stays));
+    let mended = std::fs::read(locker.store().join(names[0])).unwrap();
+    assert!(mended == today[0], "the newer copy counts, and mends the other one");
+}
+
+#[test]
+fn a_header_whose_keys_somebody_else_changed_is_refused() {
+    let secret = typed("correct horse");
+    let (ours, theirs) = (Locker::new(&secret), Locker::new(&secret));
+    for name in ["store.toml", "store.copy.toml"] {
+        std::fs::copy(theirs.store().join(name), ours.store().join(name)).unwrap();
+    }
+    // It is a header of another store, and what is here doesn't open with its keys.
+    assert!(ours.try_open(&secret).is_err());
+    let drive = theirs.open(&secret);
+    drive.save(Ino::ROOT, "a", b"a");
+}
+
+#[test]
+fn a_new_master_key_leaves_every_version_readable_at_each_step() {
+    let (secret, file, gone) = (typed("correct horse"), key_file(9), typed("somebody who left"));
+    let locker = Locker::new(&secret);
+    locker.add(&secret, &file);
+    locker.add(&secret, &gone);
+    let drive = locker.open(&secret);
+    let contents: Vec<Vec<u8>> = (1..6).map(|seed| noise(seed, 90_000)).collect();
+    for (number, content) in contents.iter().enumerate() {
+        drive.save(Ino::ROOT, &format!("file {number}"), content);
+    }
+    let locker = shut(drive);
+    let left = locker.rotate(&[Arc::clone(&secret), Arc::clone(&file)], &[]);
+    assert!(matches!(left, Err(StoreError::SlotsLeft { ids, .. }) if ids == [3]));
+    assert!(locker.opens(&gone));
+    locker.rotate(&[Arc::clone(&secret), Arc::clone(&file)], &[3]).unwrap();
+    assert!(locker.opens(&secret) && locker.opens(&file) && !locker.opens(&gone));
+
+    let drive = locker.open(&file);
+    let verify = |drive: &Drive| {
+        for (number, content) in contents.iter().enumerate() {
+            assert!(drive.load(Ino::ROOT, &format!("file {number}")) == *content);
+        }
+    };
+    let encryption = |drive: &Drive| drive.volume.status().unwrap().encryption.unwrap();
+    assert_eq!((encryption(&drive).epoch, encryption(&drive).old_keys_in_use), (2, true));
+    verify(&drive);
+    drive.save(Ino::ROOT, "after", b"sealed with the new key");
+    while encryption(&drive).old_keys_in_use {
+        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        verify(&drive);
+    }
+    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    let locker = shut(drive);
+    let header = std::fs::read_to_string(locker.store().join("store.toml")).unwrap();
+    assert!(!header.contains("encryption.old"), "{header}");
+    let drive = locker.open(&secret);
+    verify(&drive);
+    assert_eq!(drive.load(Ino::ROOT, "after"), b"sealed with the new key");
+}
+
+#[test]
+fn a_plain_store_has_no_keys() {
+    let drive = Drive::new();
+    let store = drive.dir.path().join("store");
+    assert!(!is_encrypted(&store).unwrap());
+    assert!(matches!(keys(&store), Err(StoreError::NotEncrypted(_))));
+    assert!(drive.volume.status().unwrap().encryption.is_none());
+}

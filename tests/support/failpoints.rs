@@ -1,0 +1,31 @@
+//! The failpoints in the sources.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The name of every `failpoint::hit("…")` below `src`.
+pub(crate) fn all() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                names.extend(names_in(&std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    names
+}
+
+fn names_in(source: &str) -> Vec<String> {
+    let calls = source.split("failpoint::hit(\"").skip(1);
+    calls.filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
+}
+
+/// Whether it is a step of changing keys, which `tests/key_crash.rs` dies at.
+pub(crate) fn is_of_keys(name: &str) -> bool {
+    ["key-", "rekey-"].iter().any(|prefix| name.starts_with(prefix))
+}
