@@ -6,6 +6,7 @@
 
 pub(crate) mod drive;
 #[path = "../support/encryption.rs"]
+#[allow(clippy::duplicate_mod)] // a test may use both supports
 pub(crate) mod encryption;
 pub(crate) mod erasing;
 pub(crate) mod image;
