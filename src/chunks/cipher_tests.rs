@@ -6,7 +6,7 @@ use super::format::{
     encode_trailer,
 };
 use super::testing::{STORE, hex_dump, keys, keys_of, noise, open_with, put, small_packs, text};
-use super::{Error, PackOptions, PackStore, cipher, record_len};
+use super::{ContentTree, Error, PackOptions, PackStore, cipher, record_len};
 use crate::crypt::Keyring;
 use crate::model::{ChunkHash, ChunkRef, PackId};
 use proptest::prelude::*;
@@ -375,6 +375,36 @@ fn a_new_master_key_begins_a_pack_and_all_moves_to_it() {
     drop(store);
     let one = open_with(dir.path(), both());
     assert!(one.packs_of_old_keys().unwrap().is_empty());
+}
+
+#[test]
+fn what_was_sealed_under_a_wrong_identity_is_found_by_verifying_and_not_carried_on() {
+    let dir = tempdir().unwrap();
+    let store = open_with(dir.path(), with_keys(keys()));
+    for (id, plain) in [(1, noise(1, 40_000)), (2, text(9000))] {
+        let hash = store.content_tree(b"something else").hash();
+        let at = store.append(&ContentTree::of_one_part(hash), &plain, None).unwrap().at;
+        let chunk = ChunkRef { id: crate::model::ChunkId(id), hash, at, base: None };
+        assert!(matches!(store.verify(&chunk, None), Err(Error::Damaged { .. })));
+        assert!(matches!(store.copy(&chunk, None), Err(Error::Damaged { .. })));
+    }
+}
+
+#[test]
+fn parts_are_read_where_the_chunk_is_now() {
+    let dir = tempdir().unwrap();
+    let store = open_with(dir.path(), with_keys(keys()));
+    let plain = noise(1, 40_000);
+    let old = put(&store, 1, &plain);
+    let new = ChunkRef { at: store.copy(&old, None).unwrap(), ..old };
+    // What is in memory of the one place is of no use at the other.
+    for chunk in [&old, &new, &old, &new] {
+        for skip in [20_000, 0, 39_000] {
+            let mut part = Vec::new();
+            store.read_range(chunk, None, skip, 1000, &mut part).unwrap();
+            assert!(part == plain[skip..skip + 1000], "{skip} of {chunk:?}");
+        }
+    }
 }
 
 #[test]
