@@ -50,7 +50,8 @@ impl Drive {
     /// Flips a byte of the chunk's payload in its pack.
     fn damage(&self, chunk: &crate::model::ChunkRef) {
         let file = self.pack_of(chunk);
-        let at = chunk.at.offset + crate::chunks::RECORD_HEADER_LEN + 5;
+        // Beyond the header, of an encrypted record too.
+        let at = chunk.at.offset + 2 * crate::chunks::RECORD_HEADER_LEN;
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         file.write_all_at(&[byte[0] ^ 1], at).unwrap();
