@@ -5,12 +5,14 @@ mod clock;
 mod disk;
 pub mod failpoint;
 mod identity;
+mod inherited;
 mod lock;
 mod memory;
 pub mod mount;
 pub mod mounts;
 mod process;
 mod publish;
+mod terminal;
 mod vectored;
 
 pub use clock::{Clock, ManualClock, SystemClock, seconds_since_boot};
@@ -19,10 +21,12 @@ pub use disk::{
     read_ahead, start_writeback,
 };
 pub use identity::{current_user, random_bytes};
+pub use inherited::{take_descriptors, take_stdin, take_variable};
 pub use lock::{DirectoryLock, LockError, StoreLock};
 pub use memory::{Locked, forbid_core_dumps, machine_memory};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };
 pub use publish::{publish, sync_dir};
+pub use terminal::Terminal;
 pub use vectored::{read_around, write_slices_at};
