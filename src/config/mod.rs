@@ -14,8 +14,8 @@ mod units;
 
 pub use error::ConfigError;
 pub use resolve::{
-    Atime, Config, ControlConfig, HistoryConfig, LogConfig, LogLevel, MountConfig, StoreConfig,
-    TreeConfig,
+    Atime, Config, ControlConfig, EncryptionConfig, HistoryConfig, LogConfig, LogLevel,
+    MountConfig, StoreConfig, TreeConfig,
 };
 pub use retention::RetentionConfig;
 pub use source::{Origin, SYSTEM_FILE, Sources, VARIABLE_PREFIX};

@@ -10,6 +10,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     pub(super) store: Store,
+    pub(super) encryption: Encryption,
     pub(super) tree: Tree,
     pub(super) history: History,
     pub(super) retention: Retention,
@@ -45,6 +46,14 @@ pub(super) struct Store {
     pub(super) dirty_bytes_max: Size,
     pub(super) reserve_bytes: Size,
     pub(super) sync_interval: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Encryption {
+    pub(super) passphrase_file: String,
+    pub(super) key_file: String,
+    pub(super) unlock_time: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,6 +113,16 @@ impl Default for Store {
             dirty_bytes_max: Size(64 << 20),
             reserve_bytes: Size(64 << 20),
             sync_interval: Time(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl Default for Encryption {
+    fn default() -> Encryption {
+        Encryption {
+            passphrase_file: String::new(),
+            key_file: String::new(),
+            unlock_time: Time(Duration::from_secs(1)),
         }
     }
 }

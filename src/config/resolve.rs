@@ -5,6 +5,7 @@ use super::retention::{self, RetentionConfig};
 use super::rules;
 use crate::model::Rules;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// All settings, valid.
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct Config {
     /// The store and its memory.
     pub store: StoreConfig,
+    /// How encrypted stores are unlocked.
+    pub encryption: EncryptionConfig,
     /// The tree that users see.
     pub tree: TreeConfig,
     /// Earlier versions.
@@ -49,6 +52,17 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Bound of the age of data that is not on disk.
     pub sync_interval: Duration,
+}
+
+/// `[encryption]`. No secret is a setting, only where one lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionConfig {
+    /// Absolute; at most one of the two is there.
+    pub passphrase_file: Option<PathBuf>,
+    /// The same for a key file.
+    pub key_file: Option<PathBuf>,
+    /// About how long unlocking with a new passphrase is to take on this machine.
+    pub unlock_time: Duration,
 }
 
 /// `[tree]`.
@@ -139,6 +153,7 @@ impl Config {
     pub(super) fn resolve(raw: &Raw) -> Result<Config, Broken> {
         Ok(Config {
             store: resolve_store(&raw.store)?,
+            encryption: resolve_encryption(&raw.encryption)?,
             tree: TreeConfig { stages: resolve_stages(&raw.tree.stages)? },
             history: resolve_history(&raw.history)?,
             retention: retention::resolve(&raw.retention)?,
@@ -193,6 +208,26 @@ fn resolve_chunk(key: &'static str, bytes: u64) -> Result<u32, Broken> {
     match small_enough {
         Some(bytes) => within(key, bytes, 1 << 10..=4 << 20, "from 1KiB to 4MiB"),
         None => broken(key, "must be a power of two from 1KiB to 4MiB"),
+    }
+}
+
+fn resolve_encryption(raw: &raw::Encryption) -> Result<EncryptionConfig, Broken> {
+    let passphrase_file = resolve_path("encryption.passphrase_file", &raw.passphrase_file)?;
+    let key_file = resolve_path("encryption.key_file", &raw.key_file)?;
+    if passphrase_file.is_some() && key_file.is_some() {
+        return broken("encryption.key_file", "passphrase_file is set: only one of them can be");
+    }
+    let (time, range) = (raw.unlock_time.0, Duration::from_millis(10)..=Duration::from_secs(10));
+    let unlock_time = within("encryption.unlock_time", time, range, "from 10ms to 10s")?;
+    Ok(EncryptionConfig { passphrase_file, key_file, unlock_time })
+}
+
+/// An absolute path; `None` if nothing is written there.
+fn resolve_path(key: &'static str, text: &str) -> Result<Option<PathBuf>, Broken> {
+    match text {
+        "" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+        _ => broken(key, "must be an absolute path, or empty"),
     }
 }
 
@@ -268,16 +303,24 @@ mod tests {
         assert_eq!(Config::resolve(&Raw::default()).unwrap(), Config::default());
     }
 
+    fn both_secrets(raw: &mut Raw) {
+        raw.encryption.passphrase_file = "/p".into();
+        raw.encryption.key_file = "/k".into();
+    }
+
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 16] = [
+        let broken: [(Change, &str); 19] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
             (|raw| raw.store.compression_level = 20, "store.compression_level"),
             (|raw| raw.store.pack_bytes_target = Size(1), "store.pack_bytes_target"),
             (|raw| raw.store.dirty_bytes_max = Size(0), "store.dirty_bytes_max"),
+            (|raw| raw.encryption.key_file = "key".into(), "encryption.key_file"),
+            (both_secrets, "encryption.key_file"),
+            (|raw| raw.encryption.unlock_time = Time(Duration::ZERO), "encryption.unlock_time"),
             (|raw| raw.tree.stages.push("a/b".into()), "tree.stages"),
             (|raw| raw.tree.stages.push("final".into()), "tree.stages"),
             (|raw| raw.history.slot = Time(Duration::from_secs(3601)), "history.slot"),
