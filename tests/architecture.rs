@@ -65,7 +65,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("thiserror", &[]),
     ("tokio", &["http"]),
     ("toml", &["config", "fs"]),
-    ("zeroize", &["crypt"]),
+    ("zeroize", &["crypt", "daemon"]),
     ("zstd", &["chunks"]),
 ];
 

@@ -7,6 +7,7 @@ use super::history::args::{
     RESTORE_EXAMPLES, REWIND_EXAMPLES, RestoreArgs, RewindArgs, UNDELETE_EXAMPLES, UndeleteArgs,
     UnpinArgs,
 };
+use super::keys::{INIT_EXAMPLES, KeyCommand, SecretArgs};
 use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -29,6 +30,10 @@ pub struct Cli {
     /// Read the settings from this file only
     #[arg(long, global = true, value_name = "FILE", env = "VERSO_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
+
+    /// What unlocks the store.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
 
     /// What to do.
     #[command(subcommand)]
@@ -54,15 +59,12 @@ impl HelperArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a new store in a directory that is empty or not there yet
-    #[command(after_help = "Example:\n  verso init /srv/verso-store")]
-    Init {
-        /// Where the store will be
-        store: PathBuf,
-    },
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
     /// Mount a store (a missing or empty STORE is made first)
     ///
     /// Returns once the drive can be used; a daemon then serves it in the background and writes
-    /// its log to STORE/verso.log.
+    /// its log to STORE/verso.log. A store that is made here is not encrypted: `verso init --encrypt` makes one that is.
     #[command(after_help = MOUNT_EXAMPLES)]
     Mount(MountArgs),
     /// Take a mounted drive away, and wait until everything is in its store
@@ -136,6 +138,9 @@ pub enum Command {
     /// Take the name of a moment back; the past is kept as the settings say again
     #[command(after_help = "Examples:\n  verso unpin ~/Verso/projects/spring client-approved")]
     Unpin(UnpinArgs),
+    /// List, add, remove and change what opens an encrypted store
+    #[command(subcommand, disable_help_subcommand = true)]
+    Key(KeyCommand),
     /// Show or check the settings
     #[command(subcommand, disable_help_subcommand = true)]
     Config(ConfigCommand),
@@ -165,8 +170,39 @@ Examples:
   verso mount --at yesterday /srv/store /mnt/then
 
 Options for -o: ro, rw, allow_other, nonempty, dev, nodev, suid, nosuid, exec, noexec, noatime,
-relatime, versions (the root lists .versions), threads=N, at=TIME, config=FILE. Permissions are always
-checked (default_permissions).";
+relatime, versions (the root lists .versions), threads=N, at=TIME, config=FILE, passphrase_file=FILE,
+key_file=FILE. Permissions are always checked (default_permissions).";
+
+/// `verso init`
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// Where the store will be
+    pub store: PathBuf,
+    /// Encrypt everything in it; asks for a passphrase, if no file with one or with a key is given
+    ///
+    /// This can't be changed later. Without a passphrase, key file or recovery key nobody can read the store any more.
+    #[arg(long)]
+    pub encrypt: bool,
+}
+
+/// What kind of secret comes by a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PipedSecret {
+    /// A passphrase or recovery key.
+    Passphrase,
+    /// What a key file holds.
+    Key,
+}
+
+impl PipedSecret {
+    /// The word for it among the arguments.
+    pub fn word(self) -> &'static str {
+        match self {
+            PipedSecret::Passphrase => "passphrase",
+            PipedSecret::Key => "key",
+        }
+    }
+}
 
 /// `verso mount`
 #[derive(Args, Debug)]
@@ -193,6 +229,9 @@ pub struct MountArgs {
     /// The foreground process is the daemon behind a `verso mount`, and reports to it.
     #[arg(long, hide = true, requires = "foreground")]
     pub background_child: bool,
+    /// What unlocks the store comes from that command, on standard input.
+    #[arg(long, hide = true, requires = "background_child")]
+    pub piped_secret: Option<PipedSecret>,
 }
 
 /// `verso check`

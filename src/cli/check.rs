@@ -3,17 +3,25 @@
 use super::output::say;
 use crate::config::format_bytes;
 use crate::fs::{CheckReport, Finding};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Files that are named for one kind of message before the rest is only counted.
 const FILES_SHOWN_MAX: usize = 1000;
 
-/// Prints what a check found.
-pub fn show_check(report: &CheckReport) {
-    say(&to_text(report));
+/// How the store is encrypted.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Encryption {
+    /// How many keys open it.
+    pub keys: usize,
 }
 
-fn to_text(report: &CheckReport) -> String {
+/// Prints what a check found.
+pub fn show_check(report: &CheckReport, encryption: Option<&Encryption>) {
+    say(&to_text(report, encryption));
+}
+
+fn to_text(report: &CheckReport, encryption: Option<&Encryption>) -> String {
     let mut lines = Vec::new();
     for finding in &report.repaired {
         lines.push(format!("repaired  {}", finding.message));
@@ -30,6 +38,11 @@ fn to_text(report: &CheckReport) -> String {
     if report.leaked_bytes > 0 {
         let leaked = format_bytes(report.leaked_bytes);
         lines.push(format!("{leaked} in the packs belong to no file; that is harmless"));
+    }
+    if let Some(Encryption { keys }) = encryption {
+        let plural = if *keys == 1 { "" } else { "s" };
+        let tags = if report.read_data { ", and each tag was verified" } else { "" };
+        lines.push(format!("everything is encrypted (AES-256-GCM, {keys} key{plural}){tags}"));
     }
     lines.push(verdict(report));
     lines.join("\n")
@@ -94,10 +107,12 @@ mod tests {
             files: vec![Shown { ino: 7, paths: vec!["/a".into()], is_live: true }],
             repair: None,
         };
-        let text = to_text(&report(vec![finding(1), finding(2)]));
+        let text = to_text(&report(vec![finding(1), finding(2)]), None);
         assert!(text.contains("damaged   bad\n          in /a\n"), "{text}");
         assert!(text.contains("1 files are touched:\n  /a (in 2 places)\n"), "{text}");
         assert!(text.ends_with("/s: 2 things are wrong (everything was read)"), "{text}");
-        assert!(to_text(&report(vec![])).contains("nothing is wrong"));
+        assert!(to_text(&report(vec![]), None).contains("nothing is wrong"));
+        let text = to_text(&report(vec![]), Some(&Encryption { keys: 1 }));
+        assert!(text.contains("encrypted (AES-256-GCM, 1 key), and each tag was verified\n"));
     }
 }

@@ -65,7 +65,7 @@ pub fn confirmed(yes: bool, what: &str) -> Result<(), Failure> {
     let heard = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
     match heard.is_ok() && answer.trim() == "yes" {
         true => Ok(()),
-        false => refused("nothing was erased"),
+        false => refused("nothing was done"),
     }
 }
 

@@ -12,7 +12,8 @@ Exit codes:
   3  the store is in use by another process
   4  check found damage
   5  the store cannot be used: missing, no store, unwritable, damaged, or of a newer version
-  6  the mount point cannot be used, or is busy";
+  6  the mount point cannot be used, or is busy
+  7  the store is encrypted, and what would unlock it is missing or wrong";
 
 /// The codes with which a command exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,21 @@ pub enum Exit {
     Store = 5,
     /// The mount point cannot be used, or is busy.
     Mountpoint = 6,
+    /// The store is encrypted, and what would unlock it is missing or wrong.
+    Key = 7,
 }
 
 impl Exit {
     /// All of them.
-    pub const ALL: [Exit; 6] =
-        [Exit::Failure, Exit::Usage, Exit::Locked, Exit::Damage, Exit::Store, Exit::Mountpoint];
+    pub const ALL: [Exit; 7] = [
+        Exit::Failure,
+        Exit::Usage,
+        Exit::Locked,
+        Exit::Damage,
+        Exit::Store,
+        Exit::Mountpoint,
+        Exit::Key,
+    ];
 
     /// The one with this number; unknown numbers are a plain failure.
     pub fn from_code(code: u8) -> Exit {

@@ -6,6 +6,7 @@ mod check;
 mod contract;
 mod exit;
 mod history;
+mod keys;
 mod manual;
 mod options;
 mod output;
@@ -13,9 +14,10 @@ mod status;
 mod tidy;
 
 pub use args::{
-    CheckArgs, Cli, Command, ConfigCommand, HelperArgs, MountArgs, TidyArgs, UmountArgs,
+    CheckArgs, Cli, Command, ConfigCommand, HelperArgs, InitArgs, MountArgs, PipedSecret, TidyArgs,
+    UmountArgs,
 };
-pub use check::show_check;
+pub use check::{Encryption, show_check};
 pub use contract::{
     EraseArgs, SpaceArgs, WhyArgs, confirmed, show_erased, show_space, show_why, version_ranges,
 };
@@ -25,8 +27,9 @@ pub use history::{
     UndeleteArgs, UnpinArgs, show_done, show_file_diff, show_log, show_pin, show_rewind,
     show_tree_diff,
 };
+pub use keys::{AddKeyArgs, KeyCommand, NewSecretArgs, SecretArgs, show_keys};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
-pub use output::{Waiting, say, warn};
+pub use output::{Waiting, say, tell, warn};
 pub use status::{show_json, show_status};
 pub use tidy::{show_preview, show_tidied};

@@ -30,6 +30,10 @@ pub struct MountFlags {
     pub at: Option<String>,
     /// The settings file.
     pub config: Option<PathBuf>,
+    /// Where the passphrase of an encrypted store is.
+    pub passphrase_file: Option<PathBuf>,
+    /// Where its key is.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Options that are meant for `mount(8)`, systemd or nobody, and say nothing to Verso.
@@ -109,6 +113,8 @@ impl MountFlags {
                 self.read_only = true;
             }
             Some(("config", file)) => self.config = Some(PathBuf::from(file)),
+            Some(("passphrase_file", file)) => self.passphrase_file = Some(PathBuf::from(file)),
+            Some(("key_file", file)) => self.key_file = Some(PathBuf::from(file)),
             _ => return Ok(false),
         }
         Ok(true)

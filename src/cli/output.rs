@@ -12,6 +12,11 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Prints lines to standard error: what goes with something on standard output.
+pub fn tell(lines: &str) {
+    let _ = writeln!(io::stderr(), "{lines}");
+}
+
 /// Prints a line to standard error, under the program's name.
 pub fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "verso: {line}");

@@ -66,8 +66,17 @@ struct Volume {
     disk_bytes: u64,
     reserve_held_bytes: u64,
     is_full: bool,
+    encryption: Option<Encryption>,
     last_upkeep: Option<LastUpkeep>,
     failure: Option<String>,
+}
+
+/// How the store is encrypted.
+#[derive(Debug, Deserialize)]
+struct Encryption {
+    cipher: String,
+    keys: u64,
+    old_keys_in_use: bool,
 }
 
 /// Prints `status` for programs.
@@ -98,6 +107,7 @@ impl Report {
             ("store", self.store.display().to_string()),
             ("drive", self.drive()),
             ("health", self.health()),
+            ("encrypted", self.encryption()),
         ];
         lines.extend(volume.is_full.then(|| ("full", self.full())));
         lines.extend([
@@ -117,6 +127,21 @@ impl Report {
         ]);
         let line = |(name, value): &(&str, String)| format!("{name:<12}{value}");
         lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn encryption(&self) -> String {
+        let Some(Encryption { cipher, keys, old_keys_in_use }) = &self.volume.encryption else {
+            return "no".to_owned();
+        };
+        let plural = if *keys == 1 { "" } else { "s" };
+        let old = match (old_keys_in_use, &self.daemon) {
+            (false, _) => "",
+            (true, Some(_)) => "; contents are being encrypted with the new master key",
+            (true, None) => {
+                "; contents are still encrypted with an earlier master key: mount it, or `verso tidy`"
+            }
+        };
+        format!("{cipher}, {keys} key{plural}{old}")
     }
 
     /// What to do, in one line.
@@ -230,7 +255,7 @@ mod tests {
                 "files": 2, "directories": 1, "chunks": 5, "packs": 1, "dirty_bytes": 0,
                 "metadata_bytes": 4096, "available_bytes": 1, "failure": null, "something_new": 1,
                 "pack_bytes": 2048, "garbage_bytes": 1024, "log_bytes": 0, "is_full": false,
-                "disk_bytes": 1_u64 << 40, "reserve_held_bytes": 64_u64 << 20,
+                "disk_bytes": 1_u64 << 40, "reserve_held_bytes": 64_u64 << 20, "encryption": null,
                 "last_upkeep": { "ended": 0, "rows_dropped": 1, "bytes_freed": 1024 }
             },
             "upkeep": { "next": 60_000_000_000_i64, "error": null }
@@ -250,6 +275,19 @@ mod tests {
         let upkeep =
             "upkeep      1970-01-01 00:00:00: 1.00 KiB came free; next 1970-01-01 00:01:00";
         assert!(text.contains(upkeep) && !text.contains("comes free"), "{text}");
+    }
+
+    #[test]
+    fn how_it_is_encrypted_is_told() {
+        let mut report = report();
+        assert!(report.to_text(&Zone::UTC).contains("\nencrypted   no\n"));
+        let mut with = |keys, old_keys_in_use| {
+            let cipher = "AES-256-GCM".to_owned();
+            report.volume.encryption = Some(Encryption { cipher, keys, old_keys_in_use });
+            report.to_text(&Zone::UTC)
+        };
+        assert!(with(2, false).contains("\nencrypted   AES-256-GCM, 2 keys\n"));
+        assert!(with(1, true).contains("\nencrypted   AES-256-GCM, 1 key; contents are being enc"));
     }
 
     #[test]

@@ -2,18 +2,23 @@
 //! the drive can be used or cannot be had.
 //!
 //! The daemon is the same program, started anew; its standard output is a pipe on which it reports
-//! until the drive is there. Standard error becomes the log.
+//! until the drive is there. Standard error becomes the log. What unlocks an encrypted store comes on its standard input.
 
 use super::logger::{self, LogFile};
 use super::plan::Plan;
+use super::secrets::Given;
 use super::serve::{self, Starter};
+use super::{mountpoint, read_settings};
 use crate::cli::{Exit, Failure, Waiting, say};
 use crate::config::Config;
+use crate::crypt::{Secret, SecretKind};
+use crate::fs::{self, StoreError};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -29,10 +34,12 @@ enum Message {
 }
 
 /// Starts a daemon and waits until it is ready.
-pub(super) fn start(plan: &Plan) -> Result<(), Failure> {
-    let mut child = spawn(plan).map_err(|error| {
+pub(super) fn start(plan: &Plan, given: &Given) -> Result<(), Failure> {
+    let secret = unlock(plan, given)?;
+    let mut child = spawn(plan, secret.as_deref()).map_err(|error| {
         Failure::new(Exit::Failure, format!("cannot start the daemon: {error}"))
     })?;
+    drop(secret);
     let stdout = child.stdout.take().expect("the daemon was started with a pipe");
     let messages = read_messages(stdout);
     let mut waiting = Waiting::new(format!("opening {}", plan.store.display()));
@@ -49,11 +56,42 @@ pub(super) fn start(plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-fn spawn(plan: &Plan) -> io::Result<Child> {
+/// What unlocks the store, which the daemon has nobody to ask for; `None` where it needs nothing.
+fn unlock(plan: &Plan, given: &Given) -> Result<Option<Arc<Secret>>, Failure> {
+    match fs::is_encrypted(&plan.store) {
+        Ok(true) => {}
+        Ok(false) => return given.refuse_for_plain(&plan.store).map(|()| None),
+        Err(StoreError::Missing(_)) => return given.refuse_for_none(&plan.store).map(|()| None),
+        // The daemon looks again, and says so.
+        Err(_) => return Ok(None),
+    }
+    // So that nobody types a passphrase for a mount that can't be.
+    let mut heard = |line: &str| say(line);
+    mountpoint::prepare(&plan.store, &plan.mountpoint, plan.flags.nonempty, &mut heard)?;
+    let config = read_settings(plan.config.as_deref(), Some(&plan.store))?.config()?;
+    given.secret(&plan.store, &config.encryption)
+}
+
+fn spawn(plan: &Plan, secret: Option<&Secret>) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(plan.child_arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(plan.child_arguments(secret.map(Secret::kind))).stdout(Stdio::piped());
+    command.stdin(if secret.is_some() { Stdio::piped() } else { Stdio::null() });
     // Whichever directory the command was given in, the daemon keeps none busy.
-    command.current_dir("/").spawn()
+    let mut child = command.current_dir("/").spawn()?;
+    if let (Some(secret), Some(mut input)) = (secret, child.stdin.take()) {
+        // It fits into the pipe. A daemon that ended before it read it says why itself.
+        let _ = hand_over(secret, &mut input);
+    }
+    Ok(child)
+}
+
+fn hand_over(secret: &Secret, input: &mut impl Write) -> io::Result<()> {
+    input.write_all(secret.bytes())?;
+    match secret.kind() {
+        // The reader takes one line break off; all others are part of it.
+        SecretKind::Typed => input.write_all(b"\r\n"),
+        SecretKind::KeyFile => Ok(()),
+    }
 }
 
 /// Reads on a thread of its own, until the daemon closes the pipe or the command ends.
@@ -78,11 +116,11 @@ fn died(child: &mut Child, plan: &Plan) -> Failure {
 }
 
 /// The daemon's side; ends the process when the daemon is done.
-pub(super) fn child(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn child(plan: &Plan, given: &Given) -> Result<(), Failure> {
     // A process that leads a session already has left its terminal.
     let _ = sys::leave_terminal();
     let mut parent = Parent { waits: true };
-    let outcome = serve::serve(plan, &mut parent);
+    let outcome = serve::serve(plan, given, &mut parent);
     if let (Err(failure), true) = (&outcome, parent.waits) {
         let Failure { exit, message, help } = failure;
         let (message, help) = (message.clone(), help.clone());

@@ -12,6 +12,7 @@ const NAMED_MAX: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
     who: String,
+    pid: Option<u32>,
     what: PathBuf,
 }
 
@@ -32,7 +33,19 @@ pub(super) fn holders(mountpoint: &Path) -> Vec<Holder> {
 
 /// The holders as lines, the first few of them.
 pub(super) fn describe(holders: &[Holder]) -> String {
-    let mut lines: Vec<String> = holders.iter().take(NAMED_MAX).map(Holder::to_string).collect();
+    lines(holders, Holder::to_string)
+}
+
+/// The same, for a log in which no name from the drive may be: a program's name may be that of a file there.
+pub(super) fn describe_without_names(holders: &[Holder]) -> String {
+    lines(holders, |holder| match holder.pid {
+        Some(pid) => format!("process {pid} uses something"),
+        None => "something is mounted below".to_owned(),
+    })
+}
+
+fn lines(holders: &[Holder], line: impl Fn(&Holder) -> String) -> String {
+    let mut lines: Vec<String> = holders.iter().take(NAMED_MAX).map(line).collect();
     if holders.len() > NAMED_MAX {
         lines.push(format!("and {} more", holders.len() - NAMED_MAX));
     }
@@ -44,7 +57,11 @@ fn mounts_below(mountpoint: &Path) -> Vec<Holder> {
     let below =
         below.filter(|m| m.mountpoint != mountpoint && m.mountpoint.starts_with(mountpoint));
     below
-        .map(|mount| Holder { who: format!("a {} mount", mount.kind), what: mount.mountpoint })
+        .map(|mount| Holder {
+            who: format!("a {} mount", mount.kind),
+            pid: None,
+            what: mount.mountpoint,
+        })
         .collect()
 }
 
@@ -56,7 +73,7 @@ fn process_use(proc_dir: &Path, mountpoint: &Path) -> Option<Holder> {
     let paths = links.chain(open.map(|fd| fd.path())).filter_map(|link| fs::read_link(link).ok());
     let what = paths.chain(mapped(proc_dir)).find(|path| mounts::is_within(path, mountpoint))?;
     let name = fs::read_to_string(proc_dir.join("comm")).unwrap_or_default();
-    Some(Holder { who: format!("{} (process {pid})", name.trim()), what })
+    Some(Holder { who: format!("{} (process {pid})", name.trim()), pid: Some(pid), what })
 }
 
 /// The files that a process has mapped into memory.

@@ -1,16 +1,18 @@
 //! `verso check`: by the daemon, or under the store's own lock when there is none.
 
+use super::failed;
+use super::secrets::Given;
 use super::status::store_of;
+use super::store::Offline;
 use super::waited::waited;
-use super::{failed, store};
-use crate::cli::{CheckArgs, Exit, Failure, show_check, show_json};
-use crate::fs::{CheckOptions, CheckProgress, CheckReport};
+use crate::cli::{CheckArgs, Encryption, Exit, Failure, show_check, show_json};
+use crate::fs::{self, CheckOptions, CheckProgress, CheckReport};
 use crate::http::Client;
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// `verso check`
-pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn check(args: &CheckArgs, given: &Given) -> Result<(), Failure> {
     let store = store_of(&args.store)?;
     let options = CheckOptions { read_data: args.read_data, repair: args.repair };
     let cannot =
@@ -18,15 +20,18 @@ pub(super) fn check(args: &CheckArgs, config: Option<&Path>) -> Result<(), Failu
     let connected = Client::connect(&store).map_err(|error| cannot(&error))?;
     let report = match connected {
         Some(daemon) => waited(doing(&store), || None, || ask(daemon, options, &cannot))?,
-        None => check_offline(&store, config, options)?,
+        None => check_offline(&store, given, options)?,
     };
     let report: CheckReport = serde_json::from_value(report).map_err(|error| cannot(&error))?;
+    // Who may ask the daemon need not be able to read the header.
+    let encryption = fs::keys(&store).ok().map(|keys| Encryption { keys: keys.len() });
     match args.json {
         true => {
-            let value = serde_json::to_value(&report).map_err(|error| cannot(&error))?;
+            let mut value = serde_json::to_value(&report).map_err(|error| cannot(&error))?;
+            value["encryption"] = json!(encryption);
             show_json(&value).map_err(|error| cannot(&error))?;
         }
-        false => show_check(&report),
+        false => show_check(&report, encryption.as_ref()),
     }
     verdict(&report, args)
 }
@@ -58,18 +63,14 @@ fn ask(
 }
 
 /// Opens the store itself. Only a repair opens it for writing, which also recovers it after a crash.
-fn check_offline(
-    store: &Path,
-    config: Option<&Path>,
-    options: CheckOptions,
-) -> Result<Value, Failure> {
+fn check_offline(store: &Path, given: &Given, options: CheckOptions) -> Result<Value, Failure> {
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot check", store, error);
     let progress = CheckProgress::default();
     let far = || {
         let (done, total) = progress.chunks();
         (total > 0).then(|| format!("reading chunks, {done} of {total}"))
     };
-    let report = store::with_volume(store, config, options.repair, |volume| {
+    let report = Offline::new(store, given)?.with_volume(options.repair, |volume| {
         waited(doing(store), far, || {
             volume.check(options, &progress).map_err(|error| cannot(&error))
         })

@@ -2,8 +2,10 @@
 //! there is none. These are for who owns the store: they look past the drive's permissions.
 
 use super::drive::{in_store, on_tree};
+use super::failed;
+use super::secrets::Given;
+use super::store::{Door, Offline};
 use super::waited::waited;
-use super::{failed, store};
 use crate::cli::{
     EraseArgs, Exit, Failure, PathArgs, SpaceArgs, confirmed, show_erased, show_json, show_space,
 };
@@ -17,11 +19,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// `verso space`
-pub(super) fn space(args: &SpaceArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn space(args: &SpaceArgs, given: &Given) -> Result<(), Failure> {
     let (store, path) = in_store(&args.path)?;
     let bytes = path.as_os_str().as_bytes();
-    let offline = || offline((&store, &path), config, false, |v| v.space_of(bytes));
-    let answer = known(&path, ask(&store, "space", &path, offline)?)?;
+    let about = About { store: &store, path: &path, given };
+    let answer = about.ask("space", false, |volume| volume.space_of(bytes))?;
+    let answer = known(&path, answer)?;
     match args.json {
         true => shown(&store, show_json(&answer)),
         false => {
@@ -32,7 +35,7 @@ pub(super) fn space(args: &SpaceArgs, config: Option<&Path>) -> Result<(), Failu
 }
 
 /// `verso erase`
-pub(super) fn erase(args: &EraseArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn erase(args: &EraseArgs, given: &Given) -> Result<(), Failure> {
     let (store, path) = in_store(&args.path)?;
     if path.as_os_str().is_empty() {
         return Err(Failure::new(Exit::Usage, "the root of a drive can't be erased")
@@ -41,11 +44,12 @@ pub(super) fn erase(args: &EraseArgs, config: Option<&Path>) -> Result<(), Failu
     let what = if args.history { "the history of " } else { "" };
     confirmed(args.yes, &format!("erase {what}{} for good", printable(&args.path.path)))?;
     if !args.history {
-        remove_living(&args.path, config)?;
+        remove_living(&args.path, given)?;
     }
     let bytes = path.as_os_str().as_bytes();
-    let offline = || offline((&store, &path), config, true, |v| v.erase_history(bytes, &|| false));
-    let answer = known(&path, ask(&store, "erase", &path, offline)?)?;
+    let about = About { store: &store, path: &path, given };
+    let answer = about.ask("erase", true, |volume| volume.erase_history(bytes, &|| false))?;
+    let answer = known(&path, answer)?;
     match args.json {
         true => shown(&store, show_json(&answer)),
         false => {
@@ -56,8 +60,8 @@ pub(super) fn erase(args: &EraseArgs, config: Option<&Path>) -> Result<(), Failu
 }
 
 /// By way of the mount where there is one: the kernel must know.
-fn remove_living(args: &PathArgs, config: Option<&Path>) -> Result<(), Failure> {
-    on_tree(args, config, true, |tree, path| Ok(remove_all(tree, path)?))
+fn remove_living(args: &PathArgs, given: &Given) -> Result<(), Failure> {
+    on_tree(args, given, true, |tree, path| Ok(remove_all(tree, path)?))
 }
 
 fn known(path: &Path, answer: Option<Value>) -> Result<Value, Failure> {
@@ -65,48 +69,61 @@ fn known(path: &Path, answer: Option<Value>) -> Result<Value, Failure> {
     answer.ok_or_else(missing)
 }
 
-/// `None`: nothing is known of the path.
-pub(super) fn ask(
-    store: &Path,
-    request: &str,
-    path: &Path,
-    offline: impl FnOnce() -> Result<Option<Value>, Failure> + Send,
-) -> Result<Option<Value>, Failure> {
-    let cannot =
-        |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot ask about", path, error);
-    let daemon = Client::connect(store).map_err(|error| cannot(&error))?;
-    let body = json!({ "path": path.as_os_str().as_bytes() });
-    waited(
-        format!("looking through {}", store.display()),
-        || None,
-        || match daemon {
-            Some(daemon) => {
-                let answer = daemon.post(&format!("/v1/{request}"), &body);
-                let answer = answer.map_err(|error| cannot(&error))?;
-                match answer.status {
-                    404 => Ok(None),
-                    _ => answer.success().map(Some).map_err(|error| cannot(&error)),
-                }
-            }
-            None => offline(),
-        },
-    )
+/// What is asked about: a path of a store.
+pub(super) struct About<'a> {
+    pub(super) store: &'a Path,
+    pub(super) path: &'a Path,
+    pub(super) given: &'a Given,
 }
 
-pub(super) fn offline<T: Serialize>(
-    (store, path): (&Path, &Path),
-    config: Option<&Path>,
-    writes: bool,
-    work: impl FnOnce(&Volume) -> fs::Result<T>,
-) -> Result<Option<Value>, Failure> {
-    let cannot =
-        |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot ask about", path, error);
-    let outcome = store::with_volume(store, config, writes, |volume| match work(volume) {
-        Ok(value) => Ok(Some(value)),
-        Err(fs::Error::NotFound) => Ok(None),
-        Err(error) => Err(cannot(&error)),
-    })?;
-    outcome.map(serde_json::to_value).transpose().map_err(|error| cannot(&error))
+impl About<'_> {
+    /// What the daemon answers to `request`, or else `work`, which may have to write; `None` if nothing is known of the path.
+    pub(super) fn ask<T: Serialize>(
+        &self,
+        request: &str,
+        writes: bool,
+        work: impl FnOnce(&Volume) -> fs::Result<T> + Send,
+    ) -> Result<Option<Value>, Failure> {
+        let daemon = Client::connect(self.store).map_err(|error| self.cannot(&error))?;
+        let door = Door::of(daemon, self.store, self.given)?;
+        let looking = format!("looking through {}", self.store.display());
+        waited(
+            looking,
+            || None,
+            || match door {
+                Door::Daemon(daemon) => self.ask_daemon(daemon, request),
+                Door::Offline(offline) => self.look(&offline, writes, work),
+            },
+        )
+    }
+
+    fn ask_daemon(&self, daemon: Client, request: &str) -> Result<Option<Value>, Failure> {
+        let body = json!({ "path": self.path.as_os_str().as_bytes() });
+        let answer = daemon.post(&format!("/v1/{request}"), &body);
+        let answer = answer.map_err(|error| self.cannot(&error))?;
+        match answer.status {
+            404 => Ok(None),
+            _ => answer.success().map(Some).map_err(|error| self.cannot(&error)),
+        }
+    }
+
+    fn look<T: Serialize>(
+        &self,
+        offline: &Offline,
+        writes: bool,
+        work: impl FnOnce(&Volume) -> fs::Result<T>,
+    ) -> Result<Option<Value>, Failure> {
+        let outcome = offline.with_volume(writes, |volume| match work(volume) {
+            Ok(value) => Ok(Some(value)),
+            Err(fs::Error::NotFound) => Ok(None),
+            Err(error) => Err(self.cannot(&error)),
+        })?;
+        outcome.map(serde_json::to_value).transpose().map_err(|error| self.cannot(&error))
+    }
+
+    fn cannot(&self, error: &dyn std::fmt::Display) -> Failure {
+        failed(Exit::Failure, "cannot ask about", self.path, error)
+    }
 }
 
 pub(super) fn read<T: DeserializeOwned>(store: &Path, answer: Value) -> Result<T, Failure> {

@@ -1,6 +1,8 @@
 //! In which drive a path lies: a mounted one, or that of a store.
 
-use super::{failed, mountpoint, store};
+use super::secrets::Given;
+use super::store::{self, Offline};
+use super::{failed, mountpoint};
 use crate::cli::{Exit, Failure, PathArgs};
 use crate::http::Client;
 use crate::recall::{Local, Stored, Tree, printable};
@@ -16,7 +18,7 @@ pub(super) const HISTORY: &str = ".versions";
 /// Runs `work` on the drive in which the path lies, and on the path within it.
 pub(super) fn on_tree(
     args: &PathArgs,
-    config: Option<&Path>,
+    given: &Given,
     writes: bool,
     work: impl FnOnce(&dyn Tree, &Path) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -25,10 +27,10 @@ pub(super) fn on_tree(
         return work(&local(&mount.mountpoint)?, &path);
     };
     let path = within_store(&args.path)?;
-    let store = canonical(store)?;
+    let store = store::canonical(store)?;
     match mounted_at(&store)? {
         Some(root) => work(&local(&root)?, &path),
-        None => store::with_volume(&store, config, writes, |volume| {
+        None => Offline::new(&store, given)?.with_volume(writes, |volume| {
             let (uid, gid) = sys::current_user();
             work(&Stored::new(volume, uid, gid), &path)
         }),
@@ -40,14 +42,10 @@ pub(super) fn in_store(args: &PathArgs) -> Result<(PathBuf, PathBuf), Failure> {
     match &args.store {
         Some(store) => {
             let path = within_store(&args.path)?;
-            Ok((canonical(store)?, path))
+            Ok((store::canonical(store)?, path))
         }
         None => on_drive(&args.path).map(|(mount, path)| (mount.source, path)),
     }
-}
-
-fn canonical(store: &Path) -> Result<PathBuf, Failure> {
-    store.canonicalize().map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))
 }
 
 fn local(root: &Path) -> Result<Local, Failure> {

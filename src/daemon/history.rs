@@ -2,6 +2,7 @@
 
 use super::drive::{destination, on_tree};
 use super::failed;
+use super::secrets::Given;
 use crate::cli::{
     CatArgs, DestArgs, DiffArgs, Exit, Failure, LogArgs, PathArgs, Reader, RestoreArgs, RewindArgs,
     UndeleteArgs, Waiting, show_done, show_file_diff, show_log, show_rewind, show_tree_diff,
@@ -22,10 +23,10 @@ const DIFF_NANOS: i64 = 24 * 3600 * 1_000_000_000;
 const STEPS_PER_TICK: u32 = 16;
 
 /// `verso log`
-pub(super) fn log(args: &LogArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn log(args: &LogArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     let since = args.since.as_deref().map(|text| moment(text, &reader)).transpose()?;
-    on_tree(&args.path, config, false, |tree, path| {
+    on_tree(&args.path, given, false, |tree, path| {
         let shown = tree.shown(path);
         let mut waiting = Work::new(format!("reading the history of {shown}"), "events");
         let limit = args.limit;
@@ -40,9 +41,9 @@ pub(super) fn log(args: &LogArgs, config: Option<&Path>) -> Result<(), Failure> 
 }
 
 /// `verso cat`
-pub(super) fn cat(args: &CatArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn cat(args: &CatArgs, given: &Given) -> Result<(), Failure> {
     let which = which(args.version, args.at.as_deref(), Pick::Newest, &reader())?;
-    on_tree(&args.path, config, false, |tree, path| {
+    on_tree(&args.path, given, false, |tree, path| {
         let past = pick(tree, path, which)?;
         let mut out = io::stdout().lock();
         match write_content(tree, &past, &mut out).and_then(|()| flushed(&mut out)) {
@@ -59,11 +60,11 @@ fn flushed(out: &mut dyn Write) -> Result<(), Error> {
 }
 
 /// `verso diff`
-pub(super) fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn diff(args: &DiffArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     let from = args.from.as_deref().map(|text| moment(text, &reader)).transpose()?;
     let to = args.to.as_deref().map(|text| moment(text, &reader)).transpose()?;
-    on_tree(&args.path, config, false, |tree, path| {
+    on_tree(&args.path, given, false, |tree, path| {
         let new = state(tree, path, to.map_or(Pick::Newest, Pick::At), to.is_none())?;
         let is_directory = new.as_ref().is_some_and(|new| new.attr.kind == FileKind::Directory);
         let day_ago = Moment(reader.now.0 - DIFF_NANOS);
@@ -136,21 +137,21 @@ fn title(tree: &dyn Tree, path: &Path, which: Pick, past: Option<&Past>) -> Stri
 }
 
 /// `verso restore`
-pub(super) fn restore(args: &RestoreArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn restore(args: &RestoreArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     let which = which(args.version, args.at.as_deref(), Pick::Earlier, &reader)?;
-    put_back(&args.path, &args.dest, config, &reader, args.json, &|tree, path, place, progress| {
+    put_back(&args.path, &args.dest, given, &reader, args.json, &|tree, path, place, progress| {
         recall::restore(tree, path, which, place, progress)
     })
 }
 
 /// `verso undelete`
-pub(super) fn undelete(args: &UndeleteArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn undelete(args: &UndeleteArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     put_back(
         &args.path,
         &args.dest,
-        config,
+        given,
         &reader,
         args.json,
         &|tree, path, mut place, progress| {
@@ -168,14 +169,14 @@ type Put<'a> = dyn Fn(&dyn Tree, &Path, Place<'_>, &mut recall::Progress<'_>) ->
 fn put_back(
     path: &PathArgs,
     dest: &DestArgs,
-    config: Option<&Path>,
+    given: &Given,
     reader: &Reader,
     json: bool,
     put: &Put<'_>,
 ) -> Result<(), Failure> {
     let outside = dest.to.as_deref().map(|to| destination(to, &path.path)).transpose()?;
     let writes = outside.is_none();
-    on_tree(path, config, writes, |tree, path| {
+    on_tree(path, given, writes, |tree, path| {
         let everything = Local::new(Path::new("/"))
             .map_err(|error| failed(Exit::Failure, "cannot open", Path::new("/"), &error))?;
         let place = match &outside {
@@ -191,10 +192,10 @@ fn put_back(
 }
 
 /// `verso rewind`
-pub(super) fn rewind(args: &RewindArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn rewind(args: &RewindArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     let target = moment(&args.at, &reader)?;
-    on_tree(&args.path, config, !args.preview, |tree, path| {
+    on_tree(&args.path, given, !args.preview, |tree, path| {
         let shown = tree.shown(path);
         let mut waiting = Work::new(format!("comparing {shown}"), "entries");
         let plan = recall::plan_rewind(tree, path, target, &mut |done, _| waiting.step(done, 0))?;

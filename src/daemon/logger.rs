@@ -5,6 +5,7 @@ use crate::sys;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log in a store.
@@ -40,11 +41,23 @@ pub(super) fn to_file(config: &LogConfig, log: &LogFile) -> io::Result<()> {
     Ok(())
 }
 
+/// Set where the log is not to say what a panic says, which may quote a name.
+static IS_DISCREET: AtomicBool = AtomicBool::new(false);
+
+/// From now on no name from the drive gets into the log: the store is encrypted, and its log is not.
+pub(super) fn be_discreet() {
+    IS_DISCREET.store(true, Ordering::Relaxed);
+}
+
 /// A panic is an event like others: it is logged with its place, and the thread ends.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let trace = std::backtrace::Backtrace::force_capture();
-        log::error!("{panic}\n{trace}");
+        match (IS_DISCREET.load(Ordering::Relaxed), panic.location()) {
+            (true, Some(place)) => log::error!("panicked at {place}\n{trace}"),
+            (true, None) => log::error!("panicked\n{trace}"),
+            (false, _) => log::error!("{panic}\n{trace}"),
+        }
     }));
 }
 

@@ -1,5 +1,6 @@
 //! Putting it together: each command, and the daemon behind a mount.
 
+mod asking;
 mod background;
 mod busy;
 mod check;
@@ -7,10 +8,12 @@ mod contract;
 mod drive;
 mod events;
 mod history;
+mod keys;
 mod logger;
 mod mountpoint;
 mod pins;
 mod plan;
+mod secrets;
 mod serve;
 mod status;
 mod store;
@@ -21,10 +24,12 @@ mod waited;
 mod why;
 
 use crate::cli::{
-    Cli, Command, ConfigCommand, Exit, Failure, HelperArgs, completions, manual, say, warn,
+    Cli, Command, ConfigCommand, Exit, Failure, HelperArgs, SecretArgs, completions, manual, say,
+    warn,
 };
 use crate::config::Sources;
 use plan::Plan;
+use secrets::Given;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,40 +49,49 @@ fn run() -> Result<(), Failure> {
         return mount_for_fstab(&HelperArgs::read());
     }
     let cli = Cli::read();
+    let new = match &cli.command {
+        Command::Key(command) => keys::new_secret_args(command),
+        _ => None,
+    };
+    let given = Given::new(cli.config, &cli.secrets, new)?;
     match cli.command {
-        Command::Init { store } => store::init(&store, cli.config.as_deref()),
-        Command::Mount(args) if args.background_child => {
-            background::child(&Plan::new(&args, cli.config)?)
+        Command::Init(args) => store::init(&args, &given),
+        Command::Mount(args) => {
+            let plan = Plan::new(&args, given.config.clone())?;
+            match args.background_child {
+                true => background::child(&plan, &given.piped(args.piped_secret)),
+                false => mount(&plan, &given.with_flags(&plan.flags), args.foreground),
+            }
         }
-        Command::Mount(args) => mount(&Plan::new(&args, cli.config)?, args.foreground),
+        Command::Key(command) => keys::key(&command, &given),
         Command::Umount(args) => umount::umount(&args),
         Command::Status { path, space, json } => {
-            status::status(path.as_deref(), cli.config.as_deref(), space, json)
+            status::status(path.as_deref(), &given, space, json)
         }
-        Command::Check(args) => check::check(&args, cli.config.as_deref()),
-        Command::Tidy(args) => tidy::tidy(&args, cli.config.as_deref()),
-        Command::Log(args) => history::log(&args, cli.config.as_deref()),
-        Command::Cat(args) => history::cat(&args, cli.config.as_deref()),
-        Command::Diff(args) => history::diff(&args, cli.config.as_deref()),
-        Command::Restore(args) => history::restore(&args, cli.config.as_deref()),
-        Command::Undelete(args) => history::undelete(&args, cli.config.as_deref()),
-        Command::Rewind(args) => history::rewind(&args, cli.config.as_deref()),
-        Command::Why(args) => why::why(&args, cli.config.as_deref()),
-        Command::Space(args) => contract::space(&args, cli.config.as_deref()),
-        Command::Erase(args) => contract::erase(&args, cli.config.as_deref()),
-        Command::Pin(args) => pins::pin(&args, cli.config.as_deref()),
-        Command::Unpin(args) => pins::unpin(&args, cli.config.as_deref()),
-        Command::Config(ConfigCommand::Show { store }) => show_config(cli.config, store),
-        Command::Config(ConfigCommand::Check { store }) => check_config(cli.config, store),
+        Command::Check(args) => check::check(&args, &given),
+        Command::Tidy(args) => tidy::tidy(&args, &given),
+        Command::Log(args) => history::log(&args, &given),
+        Command::Cat(args) => history::cat(&args, &given),
+        Command::Diff(args) => history::diff(&args, &given),
+        Command::Restore(args) => history::restore(&args, &given),
+        Command::Undelete(args) => history::undelete(&args, &given),
+        Command::Rewind(args) => history::rewind(&args, &given),
+        Command::Why(args) => why::why(&args, &given),
+        Command::Space(args) => contract::space(&args, &given),
+        Command::Erase(args) => contract::erase(&args, &given),
+        Command::Pin(args) => pins::pin(&args, &given),
+        Command::Unpin(args) => pins::unpin(&args, &given),
+        Command::Config(ConfigCommand::Show { store }) => show_config(given.config, store),
+        Command::Config(ConfigCommand::Check { store }) => check_config(given.config, store),
         Command::Completions { shell } => completions(shell),
         Command::Man { out } => manual(out.as_deref()),
     }
 }
 
-fn mount(plan: &Plan, foreground: bool) -> Result<(), Failure> {
+fn mount(plan: &Plan, given: &Given, foreground: bool) -> Result<(), Failure> {
     match foreground {
-        true => serve::serve(plan, &mut serve::Terminal),
-        false => background::start(plan),
+        true => serve::serve(plan, given, &mut serve::Terminal),
+        false => background::start(plan, given),
     }
 }
 
@@ -89,11 +103,12 @@ fn is_mount_helper() -> bool {
 }
 
 fn mount_for_fstab(args: &HelperArgs) -> Result<(), Failure> {
+    let given = Given::new(None, &SecretArgs::default(), None)?;
     let plan = Plan::from_helper(args)?;
     if args.verbose {
         say(&format!("mounting {} on {}", plan.store.display(), plan.mountpoint.display()));
     }
-    if args.fake { Ok(()) } else { mount(&plan, false) }
+    if args.fake { Ok(()) } else { mount(&plan, &given.with_flags(&plan.flags), false) }
 }
 
 /// The settings for `store`, from the file `explicit` or the first that there is.

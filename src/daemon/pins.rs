@@ -2,17 +2,17 @@
 
 use super::drive::on_tree;
 use super::history::{moment, reader, unshown};
+use super::secrets::Given;
 use crate::cli::{Exit, Failure, PinArgs, UnpinArgs, show_pin};
 use crate::model::is_pin_name;
 use crate::recall;
-use std::path::Path;
 
 /// `verso pin`
-pub(super) fn pin(args: &PinArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn pin(args: &PinArgs, given: &Given) -> Result<(), Failure> {
     check_name(&args.name)?;
     let reader = reader();
     let when = args.at.as_deref().map(|text| moment(text, &reader)).transpose()?;
-    on_tree(&args.path, config, true, |tree, dir| {
+    on_tree(&args.path, given, true, |tree, dir| {
         let kept = recall::pin(tree, dir, &args.name, when)?;
         let view = tree.shown(&dir.join(".versions/@pins").join(&args.name));
         show_pin((&tree.shown(dir), &args.name, kept), Some(&view), &reader, args.json)
@@ -21,10 +21,10 @@ pub(super) fn pin(args: &PinArgs, config: Option<&Path>) -> Result<(), Failure> 
 }
 
 /// `verso unpin`
-pub(super) fn unpin(args: &UnpinArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn unpin(args: &UnpinArgs, given: &Given) -> Result<(), Failure> {
     check_name(&args.name)?;
     let reader = reader();
-    on_tree(&args.path, config, true, |tree, dir| {
+    on_tree(&args.path, given, true, |tree, dir| {
         let kept = recall::unpin(tree, dir, &args.name)?;
         show_pin((&tree.shown(dir), &args.name, kept), None, &reader, args.json)
             .map_err(|error| unshown(&error))

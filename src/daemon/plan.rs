@@ -1,6 +1,7 @@
 //! What is to be mounted where and how: the arguments, resolved once.
 
-use crate::cli::{Exit, Failure, HelperArgs, MountArgs, MountFlags};
+use crate::cli::{Exit, Failure, HelperArgs, MountArgs, MountFlags, PipedSecret};
+use crate::crypt::SecretKind;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -51,12 +52,17 @@ impl Plan {
     }
 
     /// The arguments of a `verso` that serves this mount in the background.
-    pub(super) fn child_arguments(&self) -> Vec<OsString> {
+    pub(super) fn child_arguments(&self, piped: Option<SecretKind>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if let Some(config) = &self.config {
             arguments.extend(["--config".into(), config.into()]);
         }
         arguments.extend(["mount", "--foreground", "--background-child"].map(OsString::from));
+        let kind = piped.map(|kind| match kind {
+            SecretKind::Typed => PipedSecret::Passphrase,
+            SecretKind::KeyFile => PipedSecret::Key,
+        });
+        arguments.extend(kind.map(|kind| format!("--piped-secret={}", kind.word()).into()));
         // Unknown options were let pass already, where that was wished.
         let known = |option: &&String| {
             !self.sloppy || MountFlags::parse(std::slice::from_ref(*option), false).is_ok()

@@ -3,11 +3,14 @@
 use super::events::{self, Event};
 use super::logger::{self, LogFile};
 use super::plan::Plan;
+use super::secrets::Given;
+use super::status::volume_status;
 use super::upkeep::{Schedule, Upkeep};
 use super::{busy, failed, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
-use crate::fs::{CheckOptions, CheckProgress, Volume};
+use crate::crypt::Secret;
+use crate::fs::{self, CheckOptions, CheckProgress, Volume};
 use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
 use crate::model::{Ino, Zone, parse_when};
@@ -57,11 +60,11 @@ impl Starter for Terminal {
 }
 
 /// Mounts what `plan` says, and serves it until it is unmounted or a signal ends it.
-pub(super) fn serve(plan: &Plan, starter: &mut dyn Starter) -> Result<(), Failure> {
+pub(super) fn serve(plan: &Plan, given: &Given, starter: &mut dyn Starter) -> Result<(), Failure> {
     sys::make_private_files();
     let (sender, events) = events::listen()
         .map_err(|error| Failure::new(Exit::Failure, format!("cannot take signals: {error}")))?;
-    let drive = Drive::start(plan, starter, sender)?;
+    let drive = Drive::start(plan, given, starter, sender)?;
     log::info!("{} is mounted at {}", drive.store.display(), drive.mountpoint.display());
     tell_systemd(NotifyState::Ready);
     starter.ready();
@@ -82,6 +85,7 @@ struct Drive {
     config: Config,
     log: Option<LogFile>,
     volume: Arc<Volume>,
+    is_encrypted: bool,
     mounted: Mounted,
     control: Option<Server>,
     /// The check that is running, or the last one.
@@ -93,6 +97,7 @@ struct Drive {
 impl Drive {
     fn start(
         plan: &Plan,
+        given: &Given,
         starter: &mut dyn Starter,
         events: Sender<Event>,
     ) -> Result<Drive, Failure> {
@@ -104,20 +109,18 @@ impl Drive {
         let mountpoint =
             mountpoint::prepare(&plan.store, &plan.mountpoint, flags.nonempty, &mut heard)?;
         refuse_allow_other(flags.allow_other)?;
+        let secret = unlock(plan, given, &config)?;
+        let is_encrypted = secret.is_some();
+        if is_encrypted {
+            logger::be_discreet();
+        }
         if store::create_if_missing(&plan.store, &config)? {
-            starter.say(&format!("made a new store in {}", plan.store.display()));
-            if config.history.directory {
-                let versions = mountpoint.join(".versions");
-                starter.say(&format!(
-                    "every folder has its past under the name .versions, as in {}",
-                    versions.display()
-                ));
-            }
+            say_made(plan, &config, &mountpoint, starter);
         }
         let log = starter
             .start_log(&config, &plan.store)
             .map_err(|error| failed(Exit::Store, "cannot write the log in", &plan.store, &error))?;
-        let volume = store::open(&plan.store, &config, flags)?;
+        let volume = store::open(&plan.store, &config, flags, secret)?;
         let store = volume.store_path().to_owned();
         let mut options = mount_options(plan, &config, &store);
         if let Some(at) = &flags.at {
@@ -149,6 +152,7 @@ impl Drive {
             config,
             log,
             volume,
+            is_encrypted,
             mounted,
             control,
             check,
@@ -179,7 +183,11 @@ impl Drive {
         tell_systemd(NotifyState::Stopping);
         self.take_over_mappings();
         if let Err(error) = self.mounted.unmount(false) {
-            let holders = busy::describe(&busy::holders(&self.mountpoint));
+            let holders = busy::holders(&self.mountpoint);
+            let holders = match self.is_encrypted {
+                true => busy::describe_without_names(&holders),
+                false => busy::describe(&holders),
+            };
             log::warn!("{} is still in use: {error}\n{holders}", self.mountpoint.display());
             if let Err(error) = self.mounted.unmount(true) {
                 log::error!("cannot unmount {}: {error}", self.mountpoint.display());
@@ -234,6 +242,25 @@ impl Drive {
                     .help("what was acknowledged is safe; see what is wrong with the disk"))
             }
         }
+    }
+}
+
+fn say_made(plan: &Plan, config: &Config, mountpoint: &Path, starter: &mut dyn Starter) {
+    starter.say(&format!("made a new store in {}", plan.store.display()));
+    if config.history.directory {
+        let versions = mountpoint.join(".versions");
+        starter.say(&format!(
+            "every folder has its past under the name .versions, as in {}",
+            versions.display()
+        ));
+    }
+}
+
+/// What unlocks the store; `None` if it isn't encrypted, or is yet to be made.
+fn unlock(plan: &Plan, given: &Given, config: &Config) -> Result<Option<Arc<Secret>>, Failure> {
+    match fs::store_exists(&plan.store)? {
+        true => given.secret(&plan.store, &config.encryption),
+        false => given.refuse_for_none(&plan.store).map(|()| None),
     }
 }
 
@@ -331,7 +358,8 @@ struct Desk {
 
 impl Control for Desk {
     fn status(&self) -> Result<Value, Refusal> {
-        let status = self.volume.status().map_err(|error| Refusal::Failed(error.to_string()))?;
+        let status =
+            volume_status(&self.volume).map_err(|error| Refusal::Failed(error.to_string()))?;
         Ok(json!({
             "store": self.volume.store_path(),
             "daemon": {

@@ -1,30 +1,40 @@
 //! `verso status`: from the daemon, or from the store itself when there is none.
 
+use super::secrets::Given;
+use super::store::Offline;
 use super::waited::waited;
-use super::{failed, mountpoint, read_settings, store};
-use crate::cli::{Exit, Failure, MountFlags, say, show_json, show_status};
+use super::{failed, mountpoint};
+use crate::cli::{Exit, Failure, say, show_json, show_status};
+use crate::fs::{self, Volume};
 use crate::http::Client;
 use crate::model::Zone;
-use crate::sys::{self, StoreLock, mounts};
+use crate::sys::{StoreLock, mounts};
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file that makes a directory a store.
-const STORE_HEADER: &str = "store.toml";
-
 /// `verso status`
 pub(super) fn status(
     path: Option<&Path>,
-    config: Option<&Path>,
+    given: &Given,
     space: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let gather = || match path {
-        Some(path) => Ok(vec![report(&store_of(path)?, config, space)?]),
-        None => Ok(mounted_stores()?.iter().map(|store| report_mounted(store, space)).collect()),
+    let looking = || "looking".to_owned();
+    let reports: Vec<Value> = match path {
+        None => waited(
+            looking(),
+            || None,
+            || Ok(mounted_stores()?.iter().map(|store| report_mounted(store, space)).collect()),
+        )?,
+        Some(path) => {
+            let store = store_of(path)?;
+            match waited(looking(), || None, || ask(&store, space))? {
+                Some(status) => vec![status],
+                None => vec![report_offline(&store, given, space)?],
+            }
+        }
     };
-    let reports: Vec<Value> = waited("looking".to_owned(), || None, gather)?;
     let shown = match (json, path) {
         (true, Some(_)) => show_json(&reports[0]),
         (true, None) => show_json(&Value::Array(reports)),
@@ -65,7 +75,7 @@ pub(super) fn store_of(path: &Path) -> Result<PathBuf, Failure> {
     }
     let real =
         path.canonicalize().map_err(|error| failed(Exit::Failure, "cannot find", path, &error))?;
-    if real.join(STORE_HEADER).exists() {
+    if fs::store_exists(&real).unwrap_or(false) {
         return Ok(real);
     }
     match mounts::containing(&real).map_err(list_failure)? {
@@ -75,13 +85,6 @@ pub(super) fn store_of(path: &Path) -> Result<PathBuf, Failure> {
             Err(Failure::new(Exit::Store, message)
                 .help("name a store (it has a store.toml), or something on a mounted drive"))
         }
-    }
-}
-
-fn report(store: &Path, config: Option<&Path>, space: bool) -> Result<Value, Failure> {
-    match ask(store, space)? {
-        Some(status) => Ok(status),
-        None => report_offline(store, config, space),
     }
 }
 
@@ -112,17 +115,26 @@ fn ask(store: &Path, space: bool) -> Result<Option<Value>, Failure> {
 }
 
 /// Opens the store itself, under its lock.
-fn report_offline(store: &Path, config: Option<&Path>, space: bool) -> Result<Value, Failure> {
-    sys::make_private_files();
-    let config = read_settings(config, Some(store))?.config()?;
-    let flags = MountFlags { read_only: true, ..MountFlags::default() };
-    let volume = store::open(store, &config, &flags)?;
+fn report_offline(store: &Path, given: &Given, space: bool) -> Result<Value, Failure> {
+    let offline = Offline::new(store, given)?;
     let unreadable = |error| failed(Exit::Store, "cannot read", store, &error);
-    let status = volume.status().map_err(unreadable)?;
-    let mut report = json!({ "store": store, "daemon": null, "volume": status });
-    if space {
-        report["room"] = json!(volume.room().map_err(unreadable)?);
+    let look = |volume: &Volume| {
+        let status = volume_status(volume).map_err(unreadable)?;
+        let mut report = json!({ "store": store, "daemon": null, "volume": status });
+        if space {
+            report["room"] = json!(volume.room().map_err(unreadable)?);
+        }
+        Ok(report)
+    };
+    waited("looking".to_owned(), || None, || offline.with_volume(false, look))
+}
+
+/// A volume's own numbers, and how many keys open its store.
+pub(super) fn volume_status(volume: &Volume) -> fs::Result<Value> {
+    let mut status = json!(volume.status()?);
+    if status["encryption"].is_object() {
+        status["encryption"]["keys"] =
+            json!(fs::keys(volume.store_path()).map_or(0, |keys| keys.len()));
     }
-    volume.close().map_err(unreadable)?;
-    Ok(report)
+    Ok(status)
 }

@@ -1,22 +1,46 @@
 //! Making and opening stores with the settings.
 
+use super::secrets::{self, Given};
+use super::waited::waited;
 use super::{failed, read_settings};
 use crate::chunks::ChunkParams;
-use crate::cli::{Exit, Failure, MountFlags, say};
+use crate::cli::{Exit, Failure, InitArgs, MountFlags, say};
 use crate::config::{Atime, Config};
-use crate::fs::{self, AtimeMode, CreateOptions, StoreError, Volume, VolumeOptions};
+use crate::crypt::Secret;
+use crate::fs::{self, AtimeMode, CreateOptions, NewKey, StoreError, Volume, VolumeOptions};
+use crate::http::Client;
 use crate::model::Zone;
 use crate::sys::{self, SystemClock};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// `verso init`
-pub(super) fn init(store: &Path, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn init(args: &InitArgs, given: &Given) -> Result<(), Failure> {
     sys::make_private_files();
-    let config = read_settings(config, None)?.config()?;
-    create(store, &config)?;
-    say(&format!("made a store in {}", store.display()));
+    let store = &args.store;
+    let config = read_settings(given.config.as_deref(), None)?.config()?;
+    if !args.encrypt {
+        given.refuse_for_plain(store).map_err(|failure| failure.help("--encrypt encrypts it"))?;
+        create(store, &config, None)?;
+        say(&format!("made a store in {}", store.display()));
+        return Ok(());
+    }
+    // Before anybody is asked for a passphrase.
+    if fs::store_exists(store)? {
+        return Err(StoreError::Exists(store.clone()).into());
+    }
+    let settings = &config.encryption;
+    let secret = given.first_secret(store, settings)?;
+    let key = NewKey { secret, label: String::new(), unlock_time: settings.unlock_time };
+    let making = format!("making a store in {}", store.display());
+    waited(making, || None, || create(store, &config, Some(key)))?;
+    let store = store.display();
+    say(&format!(
+        "made an encrypted store in {store}\n\
+         Without what opens it nobody can read what is in it, and nobody can help. Make a recovery key, print\n\
+         it, and keep it in a safe place: verso key recovery {store}"
+    ));
     Ok(())
 }
 
@@ -24,16 +48,16 @@ pub(super) fn init(store: &Path, config: Option<&Path>) -> Result<(), Failure> {
 pub(super) fn create_if_missing(store: &Path, config: &Config) -> Result<bool, Failure> {
     match fs::store_exists(store)? {
         true => Ok(false),
-        false => create(store, config).map(|()| true),
+        false => create(store, config, None).map(|()| true),
     }
 }
 
-fn create(store: &Path, config: &Config) -> Result<(), Failure> {
+fn create(store: &Path, config: &Config, encryption: Option<NewKey>) -> Result<(), Failure> {
     let store_config = &config.store;
     let (min, avg) = (store_config.chunk_bytes_min, store_config.chunk_bytes_avg);
     let chunks = ChunkParams::new(min, avg, store_config.chunk_bytes_max)
         .map_err(|error| Failure::new(Exit::Usage, format!("the chunk sizes: {error}")))?;
-    Ok(fs::create_store(store, &CreateOptions { chunks, encryption: None }, &SystemClock)?)
+    Ok(fs::create_store(store, &CreateOptions { chunks, encryption }, &SystemClock)?)
 }
 
 /// Opens the store, takes its lock and recovers what needs it.
@@ -41,34 +65,76 @@ pub(super) fn open(
     store: &Path,
     config: &Config,
     flags: &MountFlags,
+    secret: Option<Arc<Secret>>,
 ) -> Result<Arc<Volume>, Failure> {
-    let store = store
-        .canonicalize()
-        .map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))?;
-    Ok(Volume::open_store(&store, volume_options(config, flags), Arc::new(SystemClock))?)
+    let store = canonical(store)?;
+    let options = volume_options(config, flags, secret);
+    Ok(Volume::open_store(&store, options, Arc::new(SystemClock))?)
 }
 
-/// Opens a store that no daemon has, under its lock, does `work`, and closes it in order. Only what writes opens it for
-/// writing, which also recovers it after a crash.
-pub(super) fn with_volume<T>(
-    store: &Path,
-    config: Option<&Path>,
-    writes: bool,
-    work: impl FnOnce(&Volume) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    sys::make_private_files();
-    let mut config = read_settings(config, Some(store))?.config()?;
-    // It is hidden from programs on the mount, if at all, and not from who has the store.
-    config.history.directory = true;
-    let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
-    let volume = open(store, &config, &flags)?;
-    let outcome = work(&volume);
-    let closed = volume.close().map_err(|error| failed(Exit::Store, "cannot close", store, &error));
-    let value = outcome?;
-    closed.map(|()| value)
+pub(super) fn canonical(store: &Path) -> Result<PathBuf, Failure> {
+    store.canonicalize().map_err(|error| failed(Exit::Store, "cannot use the store", store, &error))
 }
 
-fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
+/// Who does what a command asks for: the store's daemon, or this process where there is none.
+pub(super) enum Door {
+    Daemon(Client),
+    Offline(Box<Offline>),
+}
+
+impl Door {
+    /// Asks for what unlocks the store, if there is no daemon.
+    pub(super) fn of(daemon: Option<Client>, store: &Path, given: &Given) -> Result<Door, Failure> {
+        match daemon {
+            Some(daemon) => Ok(Door::Daemon(daemon)),
+            None => Ok(Door::Offline(Box::new(Offline::new(store, given)?))),
+        }
+    }
+}
+
+/// A store that no daemon has, with everything that opening it takes.
+pub(super) struct Offline {
+    store: PathBuf,
+    config: Config,
+    secret: Option<Arc<Secret>>,
+}
+
+impl Offline {
+    /// Reads the settings, and asks for what unlocks the store, if need be: so not while something else is shown.
+    pub(super) fn new(store: &Path, given: &Given) -> Result<Offline, Failure> {
+        sys::make_private_files();
+        let mut config = read_settings(given.config.as_deref(), Some(store))?.config()?;
+        // It is hidden from programs on the mount, if at all, and not from who has the store.
+        config.history.directory = true;
+        let store = canonical(store)?;
+        let secret = given.secret(&store, &config.encryption)?;
+        Ok(Offline { store, config, secret })
+    }
+
+    /// Opens the store under its lock, does `work`, and closes it in order. Only what writes opens it for writing, which
+    /// also recovers it after a crash.
+    pub(super) fn with_volume<T>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Volume) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
+        let volume = open(&self.store, &self.config, &flags, self.secret.clone())?;
+        let outcome = work(&volume);
+        let closed = volume.close();
+        let closed =
+            closed.map_err(|error| failed(Exit::Store, "cannot close", &self.store, &error));
+        let value = outcome?;
+        closed.map(|()| value)
+    }
+}
+
+/// How a volume is to behave.
+pub(super) fn volume_options(
+    config: &Config,
+    flags: &MountFlags,
+    secret: Option<Arc<Secret>>,
+) -> VolumeOptions {
     let store = &config.store;
     VolumeOptions {
         read_only: flags.read_only,
@@ -89,6 +155,7 @@ fn volume_options(config: &Config, flags: &MountFlags) -> VolumeOptions {
         retention: config.retention.policy.clone(),
         rules: config.rules.clone(),
         zone: Zone::system(),
+        secret,
         ..VolumeOptions::default()
     }
 }
@@ -103,15 +170,15 @@ impl From<StoreError> for Failure {
             | StoreError::Newer { .. }
             | StoreError::Header { .. }
             | StoreError::Io { .. }
-            | StoreError::Open { .. }
-            | StoreError::KeyNeeded(_)
+            | StoreError::Open { .. } => Exit::Store,
+            StoreError::KeyNeeded(_)
             | StoreError::WrongKey(_)
             | StoreError::Mistyped { .. }
-            | StoreError::NotEncrypted(_)
-            | StoreError::LastKey(_)
-            | StoreError::NoSuchKey { .. }
-            | StoreError::SlotsLeft { .. }
-            | StoreError::WeakKey(_) => Exit::Store,
+            | StoreError::SlotsLeft { .. } => Exit::Key,
+            StoreError::NotEncrypted(_) | StoreError::NoSuchKey { .. } | StoreError::WeakKey(_) => {
+                Exit::Usage
+            }
+            StoreError::LastKey(_) => Exit::Failure,
         };
         let failure = Failure::new(exit, error.to_string());
         match advice(&error) {
@@ -137,6 +204,6 @@ fn advice(error: &StoreError) -> Option<&'static str> {
             }
             _ => None,
         },
-        _ => None,
+        other => secrets::advice(other),
     }
 }

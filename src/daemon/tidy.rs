@@ -1,8 +1,10 @@
 //! `verso tidy`: by the daemon, or under the store's own lock when there is none.
 
+use super::failed;
+use super::secrets::Given;
 use super::status::store_of;
+use super::store::{Door, Offline};
 use super::waited::waited;
-use super::{failed, store};
 use crate::cli::{Exit, Failure, TidyArgs, show_json, show_preview, show_tidied};
 use crate::fs::{Preview, UpkeepReport};
 use crate::http::Client;
@@ -12,20 +14,21 @@ use std::path::Path;
 use std::time::Duration;
 
 /// `verso tidy`
-pub(super) fn tidy(args: &TidyArgs, config: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn tidy(args: &TidyArgs, given: &Given) -> Result<(), Failure> {
     let store = store_of(&args.store)?;
     if args.dry_run {
-        return preview(args, &store, config);
+        return preview(args, &store, given);
     }
     let cannot =
         |error: &dyn std::fmt::Display| failed(Exit::Failure, "cannot tidy", &store, error);
     let daemon = Client::connect(&store).map_err(|error| cannot(&error))?;
+    let door = Door::of(daemon, &store, given)?;
     let report = waited(
         format!("tidying {}", store.display()),
         || None,
-        || match daemon {
-            Some(daemon) => ask(daemon, args.floor).map_err(|error| cannot(&error)),
-            None => tidy_offline(&store, config, args.floor),
+        || match door {
+            Door::Daemon(daemon) => ask(daemon, args.floor).map_err(|error| cannot(&error)),
+            Door::Offline(offline) => tidy_offline(&store, &offline, args.floor),
         },
     )?;
     match args.json {
@@ -40,21 +43,22 @@ pub(super) fn tidy(args: &TidyArgs, config: Option<&Path>) -> Result<(), Failure
 }
 
 /// `verso tidy --dry-run`
-fn preview(args: &TidyArgs, store: &Path, config: Option<&Path>) -> Result<(), Failure> {
+fn preview(args: &TidyArgs, store: &Path, given: &Given) -> Result<(), Failure> {
     let cannot = |error: &dyn std::fmt::Display| {
         failed(Exit::Failure, "cannot find what could be tidied in", store, error)
     };
     let daemon = Client::connect(store).map_err(|error| cannot(&error))?;
+    let door = Door::of(daemon, store, given)?;
     let preview = waited(
         format!("looking through {}", store.display()),
         || None,
-        || match daemon {
-            Some(daemon) => {
+        || match door {
+            Door::Daemon(daemon) => {
                 let body = json!({ "floor_ms": millis(args.floor), "limit": args.limit });
                 let answer = daemon.post("/v1/preview", &body).map_err(|error| cannot(&error))?;
                 answer.success().map_err(|error| cannot(&error))
             }
-            None => store::with_volume(store, config, false, |volume| {
+            Door::Offline(offline) => offline.with_volume(false, |volume| {
                 let preview = volume.preview(args.floor, args.limit);
                 Ok(json!(preview.map_err(|error| cannot(&error))?))
             }),
@@ -79,11 +83,11 @@ fn ask(daemon: Client, floor: Option<Duration>) -> Result<Value, String> {
 
 fn tidy_offline(
     store: &Path,
-    config: Option<&Path>,
+    offline: &Offline,
     floor: Option<Duration>,
 ) -> Result<Value, Failure> {
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot tidy", store, error);
-    let report = store::with_volume(store, config, true, |volume| {
+    let report = offline.with_volume(true, |volume| {
         volume.upkeep(floor, Duration::ZERO, &|| false).map_err(|error| cannot(&error))
     })?;
     serde_json::to_value(report).map_err(|error| cannot(&error))

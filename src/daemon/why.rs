@@ -1,7 +1,8 @@
 //! `verso why`: of a name, of one version of it (`PATH@3`), or of what `.versions` shows.
 
-use super::contract::{ask, offline, read, shown};
+use super::contract::{self, read, shown};
 use super::drive::{HISTORY, in_store};
+use super::secrets::Given;
 use crate::cli::{Exit, Failure, PathArgs, WhyArgs, show_json, show_why, version_ranges, warn};
 use crate::fs::Reason;
 use crate::model::{Control, Zone, parse_number, real_names};
@@ -12,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// `verso why`
-pub(super) fn why(args: &WhyArgs, config: Option<&Path>) -> Result<(), Failure> {
-    let about = About { args: &args.path, config };
+pub(super) fn why(args: &WhyArgs, given: &Given) -> Result<(), Failure> {
+    let about = About { args: &args.path, given };
     let (reasons, store) = match in_history(&args.path.path)? {
         Some((names, number)) => about.first_of(&names, number)?,
         None => about.name_or_version()?,
@@ -27,7 +28,7 @@ pub(super) fn why(args: &WhyArgs, config: Option<&Path>) -> Result<(), Failure> 
 
 struct About<'a> {
     args: &'a PathArgs,
-    config: Option<&'a Path>,
+    given: &'a Given,
 }
 
 impl About<'_> {
@@ -36,9 +37,8 @@ impl About<'_> {
         let args = PathArgs { path: path.to_owned(), store: self.args.store.clone() };
         let (store, path) = in_store(&args)?;
         let bytes = path.as_os_str().as_bytes();
-        let answer = ask(&store, "why", &path, || {
-            offline((&store, &path), self.config, false, |volume| volume.why(bytes))
-        })?;
+        let about = contract::About { store: &store, path: &path, given: self.given };
+        let answer = about.ask("why", false, |volume| volume.why(bytes))?;
         Ok((answer.map(|answer| read(&store, answer)).transpose()?, store))
     }
 
