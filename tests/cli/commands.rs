@@ -20,7 +20,7 @@ fn help_has_examples_and_the_exit_codes() {
     assert!(
         help.contains("Examples:\n  verso mount") && help.contains("\n  3  the store is in use")
     );
-    for command in ["init", "mount", "umount", "status", "completions", "man"] {
+    for command in ["init", "mount", "umount", "status", "key add", "completions", "man"] {
         let help = bench.verso(&format!("{command} --help")).ok().out;
         assert!(help.contains("Example"), "{command}");
     }
@@ -33,7 +33,7 @@ fn the_readme_has_the_exit_codes_of_the_help() {
     let help = Bench::new().verso("--help").ok().out;
     let (_, table) = help.split_once("Exit codes:\n").unwrap();
     let readme = include_str!("../../README.md");
-    assert_eq!(table.lines().count(), 7);
+    assert_eq!(table.lines().count(), 8);
     for line in table.lines() {
         let (code, meaning) = line.trim().split_once("  ").unwrap();
         assert!(readme.contains(&format!("| {code} | {meaning} |\n")), "{line}");

@@ -4,6 +4,8 @@
 
 mod commands;
 mod contract;
+mod encrypted;
+mod encrypted_terminal;
 mod history;
 mod mounted;
 mod readme;
