@@ -8,6 +8,7 @@ use crate::config::EncryptionConfig;
 use crate::crypt::{Secret, SecretKind};
 use crate::fs::{self, StoreError};
 use crate::sys::{self, StoreLock};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -142,16 +143,20 @@ impl Given {
         self.named.iter().map(|source| source.read().map(Arc::new)).collect()
     }
 
-    /// What is to unlock a store that is being made.
+    /// What is to unlock a store that is being made, and in words where it is from.
     pub(super) fn first_secret(
         &self,
         store: &Path,
         settings: &EncryptionConfig,
-    ) -> Result<Arc<Secret>, Failure> {
-        match self.only_source(settings)? {
-            Some(source) => source.read().map(Arc::new),
-            None => asking::new(store)?.map(Arc::new).ok_or_else(|| needed(store)),
-        }
+    ) -> Result<(Arc<Secret>, String), Failure> {
+        let (secret, place) = match self.only_source(settings)? {
+            Some(source) => (source.read()?, source.to_string()),
+            None => {
+                let typed = asking::new(store)?.ok_or_else(|| needed(store))?;
+                (typed, "the passphrase that was typed".to_owned())
+            }
+        };
+        Ok((Arc::new(secret), place))
     }
 
     /// What is to unlock a store beside, or instead of, what does now.
@@ -232,6 +237,23 @@ fn of_settings(settings: &EncryptionConfig) -> Option<Source> {
     let (kind, file) =
         typed.or_else(|| settings.key_file.as_ref().map(|file| (SecretKind::KeyFile, file)))?;
     Some(Source::File(kind, file.clone()))
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(SecretKind::Typed, path) | Source::Credential(SecretKind::Typed, path) => {
+                write!(out, "the passphrase in {}", path.display())
+            }
+            Source::File(SecretKind::KeyFile, path)
+            | Source::Credential(SecretKind::KeyFile, path) => {
+                write!(out, "the key file {}", path.display())
+            }
+            Source::Descriptor(number, _) => {
+                write!(out, "the passphrase from file descriptor {number}")
+            }
+        }
+    }
 }
 
 impl Source {

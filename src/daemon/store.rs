@@ -31,15 +31,15 @@ pub(super) fn init(args: &InitArgs, given: &Given) -> Result<(), Failure> {
         return Err(StoreError::Exists(store.clone()).into());
     }
     let settings = &config.encryption;
-    let secret = given.first_secret(store, settings)?;
+    let (secret, place) = given.first_secret(store, settings)?;
     let key = NewKey { secret, label: String::new(), unlock_time: settings.unlock_time };
     let making = format!("making a store in {}", store.display());
     waited(making, || None, || create(store, &config, Some(key)))?;
     let store = store.display();
     say(&format!(
-        "made an encrypted store in {store}\n\
-         Without what opens it nobody can read what is in it, and nobody can help. Make a recovery key, print\n\
-         it, and keep it in a safe place: verso key recovery {store}"
+        "made an encrypted store in {store}; {place} opens it\n\
+         Without that nobody can read what is in it, and nobody can help. Make a recovery key, print it, and\n\
+         keep it in a safe place: verso key recovery {store}"
     ));
     Ok(())
 }

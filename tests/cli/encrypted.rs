@@ -93,6 +93,7 @@ fn what_was_written_is_there_with_the_passphrase_and_only_then() {
     let safe = Safe::empty();
     let said = safe.verso("init --encrypt STORE --passphrase-file pass").ok().out;
     assert!(said.contains("made an encrypted store") && said.contains("verso key recovery"));
+    assert!(said.contains("; the passphrase in pass opens it\n"), "{said}");
     safe.verso("mount STORE DRIVE --passphrase-file pass").ok();
     fs::write(safe.0.drive.join("shared/plan.txt"), "the plan").unwrap();
     let status = safe.verso("status DRIVE").ok().out;
@@ -187,6 +188,38 @@ fn a_secret_comes_from_wherever_it_is() {
     safe.opens("");
     settings("key_file", "key");
     safe.verso("mount STORE DRIVE").ok();
+    safe.0.unmount();
+}
+
+#[test]
+fn a_line_of_fstab_names_the_file() {
+    let safe = Safe::new();
+    let helper = safe.0.path("mount.verso");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_verso"), &helper).unwrap();
+    let mount = |options: &str| {
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(&helper).arg(&safe.0.store).arg(&safe.0.drive);
+        Ran::new(command.args(["-o", options]).current_dir(safe.0.dir.path()).output().unwrap())
+    };
+    mount("rw,nofail").fails(KEY, &["is encrypted"]);
+    mount("rw,passphrase_file=other").fails(KEY, &["wrong passphrase"]);
+    let by_key = format!("rw,nofail,key_file={}", safe.0.path("key").display());
+    mount(&by_key).fails(KEY, &["wrong passphrase or key"]);
+    mount(&format!("rw,nofail,passphrase_file={}", safe.0.path("pass").display())).ok();
+    assert!(safe.0.is_mounted());
+    safe.0.unmount();
+}
+
+#[test]
+fn after_a_kill_it_is_mounted_again() {
+    let safe = Safe::new();
+    safe.verso("mount STORE DRIVE --passphrase-file pass").ok();
+    fs::write(safe.0.drive.join("shared/plan.txt"), "the plan").unwrap();
+    safe.0.kill("-KILL", safe.0.daemon());
+    safe.0.wait_for_end();
+    let cleared = safe.verso("mount STORE DRIVE --passphrase-file pass").ok().out;
+    assert!(cleared.contains("the daemon behind it had died"), "{cleared}");
+    assert_eq!(fs::read(safe.0.drive.join("shared/plan.txt")).unwrap(), b"the plan");
     safe.0.unmount();
 }
 
@@ -387,12 +420,17 @@ fn a_new_master_key_takes_all_that_stay_and_lets_go_of_the_rest() {
     assert!(ran.err.contains("while the store is mounted"), "{ran:?}");
     assert_eq!(safe.ids(), [1, 3]);
     safe.refuses("--passphrase-file other");
+    let status = || safe.verso("status STORE --key-file key").ok().out;
+    let expected = "AES-256-GCM, 2 keys; contents are still encrypted with an earlier master key";
+    assert!(status().contains(expected), "{}", status());
     for with in ["--passphrase-file pass", "--key-file key"] {
         safe.opens(with);
         let cat = safe.verso(&format!("cat --store STORE shared/plan.txt {with}")).ok().out;
         assert_eq!(cat, "the plan");
     }
-    // Whoever kept the old headers has nothing.
+    safe.verso("tidy STORE --key-file key").ok();
+    assert!(status().contains("\nencrypted   AES-256-GCM, 2 keys\n"), "{}", status());
+    // An old header that is put back opens nothing.
     for (name, old) in ["store.toml", "store.copy.toml"].iter().zip(&before) {
         fs::write(safe.0.store.join(name), old).unwrap();
     }
