@@ -209,20 +209,24 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meta::PageKeys;
     use crate::model::Ino;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     struct Store {
         meta: Meta,
         dir: tempfile::TempDir,
+        keys: Option<PageKeys>,
     }
 
     impl Store {
-        fn new() -> Store {
-            let dir = tempfile::TempDir::new().unwrap();
-            let path = dir.path().join("meta.db");
-            Meta::create(&path, &[7; 16], None).unwrap();
-            Store { meta: Meta::open(&path, None).unwrap(), dir }
+        fn plain_and_encrypted() -> [Store; 2] {
+            [None, Some(crate::meta::sealed::test_keys(&[7]))].map(|keys| {
+                let dir = tempfile::TempDir::new().unwrap();
+                let path = dir.path().join("meta.db");
+                Meta::create(&path, &[7; 16], keys.as_ref()).unwrap();
+                Store { meta: Meta::open(&path, keys.as_ref()).unwrap(), dir, keys }
+            })
         }
 
         /// What a daemon that is killed now leaves behind.
@@ -231,7 +235,7 @@ mod tests {
             for name in ["meta.db", "meta.db-wal"] {
                 std::fs::copy(self.dir.path().join(name), copy.path().join(name)).unwrap();
             }
-            orphans(&Meta::open(&copy.path().join("meta.db"), None).unwrap())
+            orphans(&Meta::open(&copy.path().join("meta.db"), self.keys.as_ref()).unwrap())
         }
 
         fn defer(&self, ino: u64) {
@@ -250,115 +254,123 @@ mod tests {
 
     #[test]
     fn deferred_work_is_seen_at_once_and_committed_with_the_next() {
-        let store = Store::new();
-        store.defer(5);
-        store.defer(6);
-        assert_eq!(orphans(&store.meta), [Ino(5), Ino(6)]);
-        assert_eq!(store.after_kill(), []);
-        store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(7))).unwrap();
-        assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(7)]);
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            store.defer(6);
+            assert_eq!(orphans(&store.meta), [Ino(5), Ino(6)]);
+            assert_eq!(store.after_kill(), []);
+            store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(7))).unwrap();
+            assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(7)]);
+        }
     }
 
     #[test]
     fn deferred_work_can_be_committed_by_itself_and_is_in_every_snapshot() {
-        let store = Store::new();
-        store.defer(5);
-        store.meta.commit_deferred().unwrap();
-        assert_eq!(store.after_kill(), [Ino(5)]);
-        store.defer(6);
-        let seen = store.meta.snapshot(|view| view.orphans()).unwrap();
-        assert_eq!(seen, [Ino(5), Ino(6)]);
-        store.defer(7);
-        store.meta.checkpoint().unwrap();
-        assert_eq!(store.after_kill().len(), 3);
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            store.meta.commit_deferred().unwrap();
+            assert_eq!(store.after_kill(), [Ino(5)]);
+            store.defer(6);
+            let seen = store.meta.snapshot(|view| view.orphans()).unwrap();
+            assert_eq!(seen, [Ino(5), Ino(6)]);
+            store.defer(7);
+            store.meta.checkpoint().unwrap();
+            assert_eq!(store.after_kill().len(), 3);
+        }
     }
 
     #[test]
     fn readers_beside_a_writer_see_what_was_deferred() {
-        let store = Store::new();
-        store.defer(5);
-        std::thread::scope(|scope| {
-            let writer = store.meta.writer.lock();
-            let reader = scope.spawn(|| orphans(&store.meta));
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            drop(writer);
-            assert_eq!(reader.join().unwrap(), [Ino(5)]);
-        });
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            std::thread::scope(|scope| {
+                let writer = store.meta.writer.lock();
+                let reader = scope.spawn(|| orphans(&store.meta));
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                drop(writer);
+                assert_eq!(reader.join().unwrap(), [Ino(5)]);
+            });
+        }
     }
 
     #[test]
     fn an_error_or_a_panic_undoes_its_own_work_only() {
-        let store = Store::new();
-        store.defer(5);
-        let failed = store.meta.write(Timestamp(0), |tx| {
-            tx.add_orphan(Ino(6))?;
-            Err::<(), _>(Error::NoSpace)
-        });
-        assert!(matches!(failed, Err(Error::NoSpace)));
-        assert_eq!(orphans(&store.meta), [Ino(5)]);
-        let panicked = catch_unwind(AssertUnwindSafe(|| {
-            store.meta.write(Timestamp(0), |tx| -> Result<()> {
-                tx.add_orphan(Ino(7))?;
-                panic!("on purpose")
-            })
-        }));
-        assert!(panicked.is_err());
-        assert_eq!(orphans(&store.meta), [Ino(5)]);
-        store.meta.commit_deferred().unwrap();
-        assert_eq!(store.after_kill(), [Ino(5)]);
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            let failed = store.meta.write(Timestamp(0), |tx| {
+                tx.add_orphan(Ino(6))?;
+                Err::<(), _>(Error::NoSpace)
+            });
+            assert!(matches!(failed, Err(Error::NoSpace)));
+            assert_eq!(orphans(&store.meta), [Ino(5)]);
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                store.meta.write(Timestamp(0), |tx| -> Result<()> {
+                    tx.add_orphan(Ino(7))?;
+                    panic!("on purpose")
+                })
+            }));
+            assert!(panicked.is_err());
+            assert_eq!(orphans(&store.meta), [Ino(5)]);
+            store.meta.commit_deferred().unwrap();
+            assert_eq!(store.after_kill(), [Ino(5)]);
+        }
     }
 
     #[test]
     fn what_was_acknowledged_outlives_a_rollback_that_nobody_was_told_of() {
-        let store = Store::new();
-        store.defer(5);
-        // As SQLite does by itself when a statement that reads meets an I/O error.
-        store.meta.execute("ROLLBACK");
-        store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(6))).unwrap();
-        assert_eq!(store.after_kill(), [Ino(5), Ino(6)]);
-        store.defer(7);
-        store.meta.execute("ROLLBACK");
-        store.meta.commit_deferred().unwrap();
-        assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(7)]);
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            // As SQLite does by itself when a statement that reads meets an I/O error.
+            store.meta.execute("ROLLBACK");
+            store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(6))).unwrap();
+            assert_eq!(store.after_kill(), [Ino(5), Ino(6)]);
+            store.defer(7);
+            store.meta.execute("ROLLBACK");
+            store.meta.commit_deferred().unwrap();
+            assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(7)]);
+        }
     }
 
     #[test]
     fn the_last_moment_is_one_that_readers_see_all_of() {
-        let store = Store::new();
-        store.meta.write(Timestamp(100), |tx| tx.add_orphan(Ino(5))).unwrap();
-        let before = store.meta.last_moment();
-        store
-            .meta
-            .write(Timestamp(200), |tx| -> Result<()> {
-                assert!(tx.moment > before);
-                assert_eq!(store.meta.last_moment(), before, "it is under way");
-                Ok(())
-            })
-            .unwrap();
-        assert!(store.meta.last_moment() > before);
+        for store in Store::plain_and_encrypted() {
+            store.meta.write(Timestamp(100), |tx| tx.add_orphan(Ino(5))).unwrap();
+            let before = store.meta.last_moment();
+            store
+                .meta
+                .write(Timestamp(200), |tx| -> Result<()> {
+                    assert!(tx.moment > before);
+                    assert_eq!(store.meta.last_moment(), before, "it is under way");
+                    Ok(())
+                })
+                .unwrap();
+            assert!(store.meta.last_moment() > before);
+        }
     }
 
     #[test]
     fn what_was_acknowledged_outlives_a_rollback_of_everything() {
-        let store = Store::new();
-        store.defer(5);
-        store.defer(6);
-        let failed = store.meta.write(Timestamp(0), |tx| {
-            tx.add_orphan(Ino(7))?;
-            // As SQLite does by itself when the disk is full.
-            tx.keep_counters_and_undo()?;
-            Err::<(), _>(Error::NoSpace)
-        });
-        assert!(failed.is_err());
-        assert_eq!(orphans(&store.meta), [Ino(5), Ino(6)]);
-        store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(8))).unwrap();
-        assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(8)]);
+        for store in Store::plain_and_encrypted() {
+            store.defer(5);
+            store.defer(6);
+            let failed = store.meta.write(Timestamp(0), |tx| {
+                tx.add_orphan(Ino(7))?;
+                // As SQLite does by itself when the disk is full.
+                tx.keep_counters_and_undo()?;
+                Err::<(), _>(Error::NoSpace)
+            });
+            assert!(failed.is_err());
+            assert_eq!(orphans(&store.meta), [Ino(5), Ino(6)]);
+            store.meta.write(Timestamp(0), |tx| tx.add_orphan(Ino(8))).unwrap();
+            assert_eq!(store.after_kill(), [Ino(5), Ino(6), Ino(8)]);
+        }
     }
 
     #[test]
     fn a_great_many_are_committed_unasked() {
-        let store = Store::new();
-        (0..=DEFERRED_MAX as u64).for_each(|ino| store.defer(ino + 5));
-        assert_eq!(store.after_kill().len(), DEFERRED_MAX + 1);
+        for store in Store::plain_and_encrypted() {
+            (0..=DEFERRED_MAX as u64).for_each(|ino| store.defer(ino + 5));
+            assert_eq!(store.after_kill().len(), DEFERRED_MAX + 1);
+        }
     }
 }

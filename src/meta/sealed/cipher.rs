@@ -2,6 +2,7 @@
 
 use crate::crypt::{self, Key, Keyring, Purpose, SALT_LEN, Salt, TAG_LEN};
 use crate::sys::Locked;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -51,13 +52,18 @@ pub(super) struct NoRoom;
 pub(super) struct Cipher {
     keys: BTreeMap<u32, Locked<Key>>,
     current: u32,
+    salts: Mutex<Vec<Salt>>,
 }
+
+/// Salts that are made at once: asking for one costs nearly as much as for many.
+const SALTS: usize = 64;
 
 impl Cipher {
     /// # Errors
     /// There is no memory for the keys, or there are none.
     pub(super) fn new(keys: &PageKeys) -> io::Result<Cipher> {
-        let mut cipher = Cipher { keys: BTreeMap::new(), current: keys.keys.current() };
+        let mut cipher =
+            Cipher { keys: BTreeMap::new(), current: keys.keys.current(), salts: Mutex::default() };
         for epoch in keys.keys.epochs() {
             let key = keys.keys.metadata(epoch, &keys.store);
             let mut kept = Locked::<Key>::new()?;
@@ -72,7 +78,7 @@ impl Cipher {
 
     /// Seals page `number` of the database. Its reserve must be zeros.
     pub(super) fn seal_page(&self, number: u32, page: &mut Page) -> Result<(), NoRoom> {
-        self.seal(Purpose::Page, &number.to_le_bytes(), page, &crypt::random())
+        self.seal(Purpose::Page, &number.to_le_bytes(), page, &self.salt())
     }
 
     /// Opens page `number`; its reserve is zeros then.
@@ -83,13 +89,23 @@ impl Cipher {
     /// Seals frame `number` of the log, counted from 1. Its page's reserve must be zeros.
     pub(super) fn seal_frame(&self, number: u32, frame: &mut Frame) -> Result<(), NoRoom> {
         let context = frame_context(number, frame);
-        self.seal(Purpose::LogPage, &context, &mut frame[BOUND_LEN..], &crypt::random())
+        self.seal(Purpose::LogPage, &context, &mut frame[BOUND_LEN..], &self.salt())
     }
 
     /// Opens frame `number` of the log.
     pub(super) fn open_frame(&self, number: u32, frame: &mut Frame) -> Result<(), Closed> {
         let context = frame_context(number, frame);
         self.open(Purpose::LogPage, &context, &mut frame[BOUND_LEN..])
+    }
+
+    /// A salt that was never used.
+    fn salt(&self) -> Salt {
+        let mut salts = self.salts.lock();
+        salts.pop().unwrap_or_else(|| {
+            let bytes = crypt::random::<{ SALTS * SALT_LEN }>();
+            salts.extend_from_slice(bytes.as_chunks().0);
+            salts.pop().unwrap_or_else(crypt::random)
+        })
     }
 
     fn seal(

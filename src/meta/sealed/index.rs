@@ -82,6 +82,11 @@ impl Membership {
         true
     }
 
+    /// Whether this connection has the lock alone.
+    pub(super) fn has_alone(&self, lock: usize) -> bool {
+        self.exclusive[lock]
+    }
+
     /// Gives back what this connection has of these locks.
     pub(super) fn release(&mut self, locks: std::ops::Range<usize>) {
         let mut holders = self.index.holders.lock();

@@ -18,6 +18,9 @@ mod vfs;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use cipher::tests::keys_of as test_keys;
+
 pub use cipher::PageKeys;
 pub(super) use first_look::verify_key;
 pub use rekey::{epoch_of, oldest_epoch, rekey};

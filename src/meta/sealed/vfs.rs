@@ -11,10 +11,12 @@ use super::index::{self, Membership, REGION_LEN};
 use super::log_file::LogFile;
 use super::{Code, Io, Raw};
 use crate::meta::{Error, Result};
+use parking_lot::Mutex;
 use rusqlite::{Connection, ffi};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A VFS that is registered under a name of its own, with the keys of one store. Outlives every connection that was opened with it.
 #[derive(Debug)]
@@ -118,8 +120,14 @@ struct File {
 
 /// What a file is.
 enum Part {
-    Database { file: DatabaseFile, path: Vec<u8>, index: Option<Membership> },
-    Log(LogFile),
+    Database {
+        file: DatabaseFile,
+        path: Vec<u8>,
+        index: Option<Membership>,
+        /// The same connection's log, which must know when a transaction ends. (Only that connection's thread locks it.)
+        log: Weak<Mutex<LogFile>>,
+    },
+    Log(Arc<Mutex<LogFile>>),
 }
 
 /// The file of the system's VFS.
@@ -135,6 +143,9 @@ macro_rules! call {
         }
     }};
 }
+
+/// Who writes to the log has this lock (`WAL_WRITE_LOCK`).
+const WRITE_LOCK: usize = 0;
 
 fn outcome(code: c_int) -> Io {
     match code {
@@ -217,7 +228,7 @@ unsafe extern "C" fn open(
 /// What a file that SQLite opens is; `None` for those that there must not be.
 ///
 /// # Safety
-/// `name` is null or a path.
+/// `name` is null or what SQLite gave `open` with these flags.
 unsafe fn part_for(name: *const c_char, flags: c_int) -> Option<Part> {
     if name.is_null() {
         return None;
@@ -225,9 +236,23 @@ unsafe fn part_for(name: *const c_char, flags: c_int) -> Option<Part> {
     // SAFETY: it is a path, which ends with a zero.
     let path = unsafe { CStr::from_ptr(name) }.to_bytes().to_owned();
     if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
-        return Some(Part::Database { file: DatabaseFile::new(), path, index: None });
+        return Some(Part::Database {
+            file: DatabaseFile::new(),
+            path,
+            index: None,
+            log: Weak::new(),
+        });
     }
-    (flags & ffi::SQLITE_OPEN_WAL != 0).then(|| Part::Log(LogFile::new()))
+    if flags & ffi::SQLITE_OPEN_WAL == 0 {
+        return None;
+    }
+    let new = Arc::new(Mutex::new(LogFile::new()));
+    // SAFETY: from the name of a log that it opens, SQLite knows the file of the database, which is open, and one of ours.
+    let database = unsafe { parts(ffi::sqlite3_database_file_object(name)).0 };
+    if let Part::Database { log, .. } = database {
+        *log = Arc::downgrade(&new);
+    }
+    Some(Part::Log(new))
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
@@ -262,7 +287,7 @@ unsafe extern "C" fn read(
     };
     code_of(match part {
         Part::Database { file, .. } => file.read(&shim.cipher, &raw, out, offset as u64),
-        Part::Log(log) => log.read(&shim.cipher, &raw, out, offset as u64),
+        Part::Log(log) => log.lock().read(&shim.cipher, &raw, out, offset as u64),
     })
 }
 
@@ -284,7 +309,7 @@ unsafe extern "C" fn write(
     };
     code_of(match part {
         Part::Database { file, .. } => file.write(&shim.cipher, &raw, bytes, offset as u64),
-        Part::Log(log) => log.write(&shim.cipher, &raw, bytes, offset as u64),
+        Part::Log(log) => log.lock().write(&shim.cipher, &raw, bytes, offset as u64),
     })
 }
 
@@ -299,13 +324,53 @@ macro_rules! delegate {
 }
 
 delegate! {
-    truncate = xTruncate(size: i64);
-    sync = xSync(flags: c_int);
-    file_size = xFileSize(size: *mut i64);
     lock = xLock(level: c_int);
     unlock = xUnlock(level: c_int);
     check_reserved_lock = xCheckReservedLock(out: *mut c_int);
     sector_size = xSectorSize();
+}
+
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
+    // SAFETY: an open file.
+    unsafe {
+        if let Part::Log(log) = parts(file).0 {
+            log.lock().end_transaction();
+        }
+        call!(real(file), xTruncate, size)
+    }
+}
+
+/// Writes what waits in a log.
+///
+/// # Safety
+/// As for [`parts`].
+unsafe fn flush(file: *mut ffi::sqlite3_file) -> Io {
+    // SAFETY: an open file.
+    let (part, raw) = unsafe { (parts(file).0, RawFile(real(file))) };
+    match part {
+        Part::Log(log) => log.lock().flush(&raw),
+        Part::Database { .. } => Ok(()),
+    }
+}
+
+unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    // SAFETY: an open file.
+    unsafe {
+        match flush(file) {
+            Ok(()) => call!(real(file), xSync, flags),
+            Err(Code(code)) => code,
+        }
+    }
+}
+
+unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> c_int {
+    // SAFETY: an open file; the argument goes on as it is.
+    unsafe {
+        match flush(file) {
+            Ok(()) => call!(real(file), xFileSize, size),
+            Err(Code(code)) => code,
+        }
+    }
 }
 
 unsafe extern "C" fn file_control(
@@ -358,12 +423,18 @@ unsafe extern "C" fn shm_lock(
 ) -> c_int {
     // SAFETY: an open file.
     let part = unsafe { parts(file).0 };
-    let (Part::Database { index: Some(index), .. }, Some(locks)) =
+    let (Part::Database { index: Some(index), log, .. }, Some(locks)) =
         (part, index::locks(first, count))
     else {
         return ffi::SQLITE_IOERR_SHMLOCK;
     };
     let had = if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
+        if index.has_alone(WRITE_LOCK)
+            && locks.contains(&WRITE_LOCK)
+            && let Some(log) = log.upgrade()
+        {
+            log.lock().end_transaction();
+        }
         index.release(locks);
         true
     } else if flags & ffi::SQLITE_SHM_SHARED != 0 {
