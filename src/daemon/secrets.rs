@@ -8,12 +8,13 @@ use crate::config::EncryptionConfig;
 use crate::crypt::{Secret, SecretKind};
 use crate::fs::{self, StoreError};
 use crate::sys::{self, StoreLock};
+use parking_lot::Mutex;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Once};
 
 /// Where systemd puts what the unit loads.
 const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
@@ -44,7 +45,7 @@ pub(super) struct Given {
     /// It comes from the command that started this daemon.
     piped: Option<SecretKind>,
     /// What was read or typed already.
-    found: OnceLock<Arc<Secret>>,
+    found: Mutex<Option<Arc<Secret>>>,
 }
 
 impl Given {
@@ -79,7 +80,7 @@ impl Given {
             new: new_open.or_else(|| new.and_then(new_file)),
             credentials,
             piped: None,
-            found: OnceLock::new(),
+            found: Mutex::default(),
         })
     }
 
@@ -127,7 +128,7 @@ impl Given {
         store: &Path,
         settings: &EncryptionConfig,
     ) -> Result<Arc<Secret>, Failure> {
-        if let Some(found) = self.found.get() {
+        if let Some(found) = &*self.found.lock() {
             return Ok(Arc::clone(found));
         }
         let secret = match self.only_source(settings)? {
@@ -135,7 +136,14 @@ impl Given {
             Some(source) => source.read()?,
             None => asking::known(store)?.ok_or_else(|| needed(store))?,
         };
-        Ok(Arc::clone(self.found.get_or_init(|| Arc::new(secret))))
+        let secret = Arc::new(secret);
+        *self.found.lock() = Some(Arc::clone(&secret));
+        Ok(secret)
+    }
+
+    /// Lets go of what was found: a daemon that has opened its store needs it no more.
+    pub(super) fn forget(&self) {
+        *self.found.lock() = None;
     }
 
     /// Everything that the command line names; a person is not asked.

@@ -121,6 +121,7 @@ impl Drive {
             .start_log(&config, &plan.store)
             .map_err(|error| failed(Exit::Store, "cannot write the log in", &plan.store, &error))?;
         let volume = store::open(&plan.store, &config, flags, secret)?;
+        given.forget();
         let store = volume.store_path().to_owned();
         let mut options = mount_options(plan, &config, &store);
         if let Some(at) = &flags.at {
