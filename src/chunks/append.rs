@@ -3,7 +3,7 @@
 //! After a crash at any line here the records that were whole on the disk can be walked, and nothing else looks
 //! like a record. `recover` brings the pack back into shape.
 
-use super::cipher::Cipher;
+use super::cipher::{Cipher, Salts};
 use super::files::PackFile;
 use super::format::{self, Entry, PACK_HEADER_LEN, PackName, RECORD_HEADER_LEN, RecordHeader};
 use super::walk::Walk;
@@ -37,6 +37,7 @@ pub(super) struct Active {
     pub file: Arc<File>,
     /// The keys of an encrypted pack.
     cipher: Option<Cipher>,
+    salts: Salts,
     /// The record that is being sealed: kept for its room.
     sealed: Vec<u8>,
     path: PathBuf,
@@ -82,6 +83,7 @@ impl Active {
             name,
             file,
             cipher,
+            salts: Salts::default(),
             sealed: Vec::new(),
             path,
             position: end,
@@ -117,7 +119,8 @@ impl Active {
             let first = header.encode(&self.name, *offset);
             return write(&self.file, [&first, head, body], *offset);
         };
-        cipher.seal_record(header, *offset, [head, body], &crypt::random(), &mut self.sealed);
+        let salt = self.salts.draw();
+        cipher.seal_record(header, *offset, [head, body], &salt, &mut self.sealed);
         write(&self.file, [&self.sealed], *offset)
     }
 

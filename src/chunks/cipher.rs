@@ -23,6 +23,8 @@ pub(super) const SEALED_SEGMENT_LEN: usize = SEGMENT_LEN + TAG_LEN;
 pub(super) const SEALED_HEADER_LEN: usize = SALT_LEN + RECORD_HEADER_LEN as usize + TAG_LEN;
 /// Records begin at multiples of this many bytes: there is no magic to search for after a gap, and lengths are rounded.
 pub(super) const RECORD_ALIGN: u64 = 64;
+/// Salts that are drawn at a time.
+const SALTS_DRAWN: usize = 64;
 /// By how many bytes a footer or a trailer is longer than what is in it.
 pub(super) const MESSAGE_OVERHEAD: u64 = (SALT_LEN + TAG_LEN) as u64;
 
@@ -68,6 +70,21 @@ pub(super) struct Cipher {
     name: PackName,
     /// The epoch that its header says; where that is damaged, all that it can be. The keys of all of them are known.
     epochs: Vec<u32>,
+}
+
+/// Random salts for records. Many are drawn at a time: one alone takes as long as sealing a small chunk.
+#[derive(Default)]
+pub(super) struct Salts(Vec<Salt>);
+
+impl Salts {
+    /// One that was never used.
+    pub(super) fn draw(&mut self) -> Salt {
+        if self.0.is_empty() {
+            let bytes: [u8; SALTS_DRAWN * SALT_LEN] = crypt::random();
+            self.0.extend_from_slice(bytes.as_chunks().0);
+        }
+        self.0.pop().expect("some were just drawn")
+    }
 }
 
 /// A record's header, opened.
