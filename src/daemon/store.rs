@@ -175,9 +175,10 @@ impl From<StoreError> for Failure {
             | StoreError::WrongKey(_)
             | StoreError::Mistyped { .. }
             | StoreError::SlotsLeft { .. } => Exit::Key,
-            StoreError::NotEncrypted(_) | StoreError::NoSuchKey { .. } | StoreError::WeakKey(_) => {
-                Exit::Usage
-            }
+            StoreError::NotEncrypted(_)
+            | StoreError::NoSuchKey { .. }
+            | StoreError::WeakKey(_)
+            | StoreError::BadLabel => Exit::Usage,
             StoreError::LastKey(_) => Exit::Failure,
         };
         let failure = Failure::new(exit, error.to_string());

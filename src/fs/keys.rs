@@ -15,6 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Bytes of a key's label, at most.
+pub(super) const LABEL_LEN_MAX: usize = 100;
+
 /// What is to unlock a store from now on.
 #[derive(Clone, Debug)]
 pub struct NewKey {
@@ -179,6 +182,9 @@ impl Edit<'_> {
     ) -> Result<u32, StoreError> {
         let no_memory = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
         let key = key.ok_or_else(no_memory).map_err(io_error(self.store))?;
+        if slot.label.len() > LABEL_LEN_MAX || slot.label.contains(char::is_control) {
+            return Err(StoreError::BadLabel);
+        }
         slot.made = clock.now().0 / 1_000_000_000;
         let place = SlotPlace { store: &self.id, epoch: self.encryption.epoch };
         slot.wrap(&key, self.master, place);

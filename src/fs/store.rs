@@ -183,6 +183,8 @@ impl Volume {
         let chunk_params = found.header.chunk_params().map_err(|why| header::wrong(path, why))?;
         let lock = lock(path)?;
         let keys = unlock(path, &found, &options)?;
+        // The keys are enough from here on: a passphrase is not kept longer than it takes.
+        let options = VolumeOptions { secret: None, ..options };
         let space = Space::new(path, options.reserve_bytes);
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);

@@ -1,6 +1,7 @@
 //! What can be wrong with a store as a whole.
 
 use super::Error;
+use super::keys::LABEL_LEN_MAX;
 use crate::crypt::BadSecret;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +95,9 @@ pub enum StoreError {
         /// The slots.
         ids: Vec<u32>,
     },
+    /// A label that doesn't fit on a line.
+    #[error("a key's label has at most {LABEL_LEN_MAX} bytes, on one line")]
+    BadLabel,
     /// What was to lock a store would be guessed quickly.
     #[error("{0}")]
     WeakKey(BadSecret),

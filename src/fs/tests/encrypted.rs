@@ -164,6 +164,11 @@ fn a_changed_key_takes_the_place_of_the_one_that_opened() {
     );
     let weak = change_key(&locker.store(), &third, &new_key(&typed("short")), &*locker.clock);
     assert!(matches!(weak, Err(StoreError::WeakKey(_))) && locker.opens(&third));
+    for label in ["two\nlines".to_owned(), "l".repeat(101)] {
+        let new = NewKey { label, ..new_key(&first) };
+        let refused = add_key(&locker.store(), &third, &new, &*locker.clock);
+        assert!(matches!(refused, Err(StoreError::BadLabel)));
+    }
     let unknown = remove_key(&locker.store(), &third, 77);
     assert!(matches!(unknown, Err(StoreError::NoSuchKey { id: 77, .. })));
 }
