@@ -153,7 +153,7 @@ impl Ingest {
                 // Nothing is lost by it here; whoever reads the file is told.
                 log::error!(
                     "chunk {} can't be read to make a difference to it: {error}",
-                    base.hash
+                    base.id.0
                 );
                 self.note_damage(base.id);
                 Ok(None)
@@ -245,7 +245,7 @@ impl Ingest {
         self.packs.sync()?;
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
         self.damaged.lock().remove(&chunk.id);
-        log::warn!("chunk {} was damaged; its contents were written again", chunk.hash);
+        log::warn!("chunk {} was damaged; its contents were written again", chunk.id.0);
         Ok(ChunkRef { at, base: None, ..chunk })
     }
 

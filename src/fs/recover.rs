@@ -57,7 +57,7 @@ fn lost_chunks(meta: &Meta, packs: &PackStore, durable: ChunkId) -> Result<Vec<C
             match packs.verify(&chunk, base.as_ref()) {
                 Ok(()) => {}
                 Err(error) if is_loss(&error) => {
-                    log::warn!("chunk {} did not reach the disk: {error}", chunk.hash);
+                    log::warn!("chunk {} did not reach the disk: {error}", chunk.id.0);
                     lost.push(chunk.id);
                 }
                 // The chunk may well be there: nothing must be undone for that.

@@ -194,7 +194,7 @@ impl Volume {
                 // It stays where it is, for `check` to find and a backup to heal.
                 Err(Error::Chunks(error @ chunks::Error::Damaged { .. })) => {
                     self.ingest.note_damage(chunk.id);
-                    log::error!("chunk {} can't be moved: {error}", chunk.hash);
+                    log::error!("chunk {} can't be moved: {error}", chunk.id.0);
                 }
                 Err(error) => return Err(error),
             }
