@@ -3,8 +3,10 @@
 //! The metadata knows the generation of the newest header that was seen. It is encrypted, and changes with each use.
 
 use super::header::{self, Found};
+use super::keys::read_authentic;
 use super::store_error::{StoreError, io_error, open_error};
 use super::volume::Volume;
+use crate::crypt::Keyring;
 use crate::meta::{self, Meta};
 use crate::sys::{Clock, DirectoryLock};
 use std::path::Path;
@@ -14,27 +16,32 @@ use std::path::Path;
 pub(super) fn guard(
     path: &Path,
     found: &Found,
+    keys: Option<&Keyring>,
     meta: &Meta,
     read_only: bool,
     clock: &dyn Clock,
 ) -> Result<(), StoreError> {
-    if found.header.encryption.is_none() {
-        return Ok(());
-    }
+    let Some(keys) = keys else { return Ok(()) };
     let failed = |error: meta::Error| open_error(path, error);
     let known = meta.read(|view| view.header_generation()).map_err(failed)?;
-    let generation = found.generation();
-    if generation < known {
-        let why = format!(
-            "this is an old header that was put back: it was changed {generation} times, the store's {known} times"
-        );
-        return Err(header::wrong(path, why));
-    }
+    refuse_older(path, found, known)?;
     if read_only {
         return Ok(());
     }
-    note(meta, known, generation, clock).map_err(failed)?;
-    if found.needs_mending { mend(path) } else { Ok(()) }
+    note(meta, known, found.generation(), clock).map_err(failed)?;
+    if found.needs_mending { mend(path, keys) } else { Ok(()) }
+}
+
+/// Fails for a header that is older than the one that is known.
+pub(super) fn refuse_older(path: &Path, found: &Found, known: u64) -> Result<(), StoreError> {
+    let generation = found.generation();
+    if generation >= known {
+        return Ok(());
+    }
+    let why = format!(
+        "this is an old header that was put back: it was changed {generation} times, the store's {known} times"
+    );
+    Err(header::wrong(path, why))
 }
 
 fn note(meta: &Meta, known: u64, generation: u64, clock: &dyn Clock) -> meta::Result<()> {
@@ -46,26 +53,26 @@ fn note(meta: &Meta, known: u64, generation: u64, clock: &dyn Clock) -> meta::Re
 }
 
 /// Makes both copies of the header equal to the newest one that is whole.
-fn mend(path: &Path) -> Result<(), StoreError> {
+fn mend(path: &Path, keys: &Keyring) -> Result<(), StoreError> {
     let _directory = DirectoryLock::acquire(path).map_err(io_error(path))?;
-    let found = header::read(path)?;
+    let found = read_authentic(path, keys)?;
+    let Some(master) = keys.master(keys.current()) else { return Ok(()) };
     log::warn!("a copy of the store's header was lost, old or damaged: it was written anew");
-    found.rewrite(path)
+    found.rewrite(path, master)
 }
 
 impl Volume {
     /// Notes a header that was changed while the store was open. Best effort: the next start does it too.
     pub(super) fn note_header(&self) {
-        if self.keys.is_none() {
-            return;
-        }
-        let noted =
-            header::read(&self.store).map_err(|error| error.to_string()).and_then(|found| {
+        let Some(keys) = &self.keys else { return };
+        let noted = read_authentic(&self.store, keys).map_err(|error| error.to_string()).and_then(
+            |found| {
                 let known = self.meta.read(|view| view.header_generation());
                 known
                     .and_then(|known| note(&self.meta, known, found.generation(), &*self.clock))
                     .map_err(|error| error.to_string())
-            });
+            },
+        );
         if let Err(error) = noted {
             log::warn!("the store's header can't be looked at: {error}");
         }

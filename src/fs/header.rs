@@ -84,6 +84,8 @@ pub(super) struct Found {
     pub header: Header,
     /// The text that the seal is of, and the seal; of an encrypted store only.
     sealed: Option<(String, Seal)>,
+    /// What the other copy has for a MAC of the same text, where that differs: one of the two is damaged.
+    other_mac: Option<String>,
     /// One of the two copies is missing, damaged or older.
     pub needs_mending: bool,
 }
@@ -163,9 +165,7 @@ impl Header {
     /// Writes both copies of an encrypted store's header.
     pub(super) fn write_sealed(&self, store: &Path, master: &Key) -> Result<(), StoreError> {
         let text = self.text(store)?;
-        let mac = mac_of(&text, &self.id(), master);
-        let seal = Seal { mac, blake3: blake3_hex(&text) };
-        publish_both(store, sealed_text(store, &text, &seal)?)
+        publish_both(store, sealed_with(store, &text, &self.id(), master)?)
     }
 
     fn text(&self, store: &Path) -> Result<String, StoreError> {
@@ -179,19 +179,17 @@ impl Found {
         self.header.generation()
     }
 
-    /// Writes both copies as this one was read.
-    pub(super) fn rewrite(&self, store: &Path) -> Result<(), StoreError> {
-        let Some((text, seal)) = &self.sealed else { return self.header.write_plain(store) };
-        publish_both(store, sealed_text(store, text, seal)?)
+    /// Writes both copies as this one, which must be authentic, was read.
+    pub(super) fn rewrite(&self, store: &Path, master: &Key) -> Result<(), StoreError> {
+        let Some((text, _)) = &self.sealed else { return self.header.write_plain(store) };
+        publish_both(store, sealed_with(store, text, &self.header.id(), master)?)
     }
 
     /// Whether whoever wrote the header had this master key.
     pub(super) fn is_authentic(&self, master: &Key) -> bool {
-        let (text, seal) = match &self.sealed {
-            Some(sealed) => sealed,
-            None => return false,
-        };
-        mac_of(text, &self.header.id(), master) == seal.mac
+        let Some((text, seal)) = &self.sealed else { return false };
+        let mac = mac_of(text, &self.header.id(), master);
+        mac == seal.mac || self.other_mac.as_ref() == Some(&mac)
     }
 }
 
@@ -203,20 +201,37 @@ pub(super) fn read(store: &Path) -> Result<Found, StoreError> {
         .as_ref()
         .is_some_and(|main| main.as_ref().is_ok_and(|found| found.header.encryption.is_none()));
     match (main, copy) {
+        (Some(_), Some(Ok(copy))) if is_plain && copy.header.encryption.is_some() => {
+            let why = "it says that the store is not encrypted, and its copy that it is";
+            Err(wrong(store, why.into()))
+        }
         (Some(main), _) if is_plain => main,
         (None, None) => Err(StoreError::Missing(store.to_owned())),
         (Some(Ok(main)), Some(Ok(copy))) => Ok(newer(main, copy)),
-        (Some(Err(error @ StoreError::Newer { .. })), _) => Err(error),
+        // A flipped bit may make a number larger.
+        (Some(Err(error @ StoreError::Newer { .. })), copy) => match copy {
+            Some(Ok(found)) if !is_whole(store, HEADER_FILE) => {
+                Ok(Found { needs_mending: true, ..found })
+            }
+            _ => Err(error),
+        },
         (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(Found { needs_mending: true, ..found }),
         (Some(Err(error)), _) | (None, Some(Err(error))) => Err(error),
     }
 }
 
 fn newer(main: Found, copy: Found) -> Found {
-    let text = |found: &Found| found.sealed.as_ref().map(|(text, _)| text.clone());
-    let needs_mending = text(&main) != text(&copy);
-    let found = if copy.header.generation() > main.header.generation() { copy } else { main };
-    Found { needs_mending, ..found }
+    match (&main.sealed, &copy.sealed) {
+        // The MAC is not in the checksum.
+        (Some((text, seal)), Some((other_text, other))) if text == other_text => {
+            let other_mac = Some(other.mac.clone()).filter(|mac| *mac != seal.mac);
+            Found { needs_mending: other_mac.is_some(), other_mac, ..main }
+        }
+        _ if copy.header.generation() > main.header.generation() => {
+            Found { needs_mending: true, ..copy }
+        }
+        _ => Found { needs_mending: true, ..main },
+    }
 }
 
 /// One copy; `None` if it isn't there.
@@ -227,6 +242,10 @@ fn read_file(store: &Path, name: &str) -> Result<Option<Result<Found, StoreError
         Err(error) => Err(io_error(&file)(error)),
         Ok(bytes) => Ok(Some(parse(store, name, &bytes))),
     }
+}
+
+fn is_whole(store: &Path, name: &str) -> bool {
+    std::fs::read_to_string(store.join(name)).is_ok_and(|text| unseal(&text).is_some())
 }
 
 fn parse(store: &Path, name: &str, bytes: &[u8]) -> Result<Found, StoreError> {
@@ -246,15 +265,17 @@ fn parse(store: &Path, name: &str, bytes: &[u8]) -> Result<Found, StoreError> {
             return Err(StoreError::Newer { path, found, known: FORMAT_ENCRYPTED });
         }
     }
-    let header: Header = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    header.check().map_err(wrong)?;
     let sealed = match format {
         FORMAT_PLAIN => None,
         _ => {
             Some(unseal(text).ok_or_else(|| wrong("its checksum is wrong: it is damaged".into()))?)
         }
     };
-    Ok(Found { header, sealed, needs_mending: false })
+    // Of what follows the seal nothing is believed: it may say anything.
+    let text = sealed.as_ref().map_or(text, |(text, _)| text);
+    let header: Header = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    header.check().map_err(wrong)?;
+    Ok(Found { header, sealed, other_mac: None, needs_mending: false })
 }
 
 /// The text before the seal and the seal, if they belong together.
@@ -264,8 +285,14 @@ fn unseal(text: &str) -> Option<(String, Seal)> {
     (seal.blake3 == blake3_hex(before)).then(|| (before.to_owned(), seal))
 }
 
-fn sealed_text(store: &Path, text: &str, seal: &Seal) -> Result<String, StoreError> {
-    let seal = toml::to_string(seal).map_err(|error| wrong(store, error.to_string()))?;
+fn sealed_with(
+    store: &Path,
+    text: &str,
+    id: &[u8; 16],
+    master: &Key,
+) -> Result<String, StoreError> {
+    let seal = Seal { mac: mac_of(text, id, master), blake3: blake3_hex(text) };
+    let seal = toml::to_string(&seal).map_err(|error| wrong(store, error.to_string()))?;
     Ok([text, SEAL_LINE, &seal].concat())
 }
 
@@ -398,6 +425,59 @@ mod tests {
             std::fs::write(&file, &whole[..len]).unwrap();
             assert!(read(dir.path()).is_err(), "{len} bytes");
         }
+    }
+
+    #[test]
+    fn nothing_after_the_seal_is_believed() {
+        let dir = TempDir::new().unwrap();
+        sealed(3).write_sealed(dir.path(), &master()).unwrap();
+        let file = dir.path().join(HEADER_FILE);
+        let whole = std::fs::read_to_string(&file).unwrap();
+        let slot = "[[encryption.key]]\nid = 9\nkind = \"recovery\"\nmade = 0\nsalt = \"\"\nwrapped = \"\"\n";
+        let old = "[[encryption.old]]\nepoch = 9\nwrapped = \"\"\n";
+        std::fs::write(&file, [&whole, "\n", slot, old].concat()).unwrap();
+        let found = read(dir.path());
+        let encryption = found.ok().and_then(|found| found.header.encryption);
+        assert!(encryption.is_none_or(|read| read.slots.is_empty() && read.old.is_empty()));
+    }
+
+    #[test]
+    fn a_damaged_mac_is_one_damaged_copy() {
+        let dir = TempDir::new().unwrap();
+        sealed(3).write_sealed(dir.path(), &master()).unwrap();
+        for file in [HEADER_FILE, COPY_FILE] {
+            let file = dir.path().join(file);
+            let whole = std::fs::read_to_string(&file).unwrap();
+            let at = whole.find("mac = \"").unwrap() + 7;
+            let digit = if whole[at..].starts_with('0') { "1" } else { "0" };
+            std::fs::write(&file, [&whole[..at], digit, &whole[at + 1..]].concat()).unwrap();
+            let found = read(dir.path()).unwrap();
+            assert!(found.is_authentic(&master()) && found.needs_mending);
+            found.rewrite(dir.path(), &master()).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_makes_no_newer_format() {
+        let dir = TempDir::new().unwrap();
+        sealed(3).write_sealed(dir.path(), &master()).unwrap();
+        let file = dir.path().join(HEADER_FILE);
+        let text = std::fs::read_to_string(&file).unwrap().replace("format = 2", "format = 3");
+        std::fs::write(&file, &text).unwrap();
+        assert_eq!(generation_in(&dir), Some((3, true)));
+        let (before, _) = text.rsplit_once(SEAL_LINE).unwrap();
+        let newer = sealed_with(dir.path(), before, &[7; 16], &master()).unwrap();
+        std::fs::write(&file, newer).unwrap();
+        assert!(matches!(read(dir.path()), Err(StoreError::Newer { found: 3, .. })));
+    }
+
+    #[test]
+    fn a_plain_header_does_not_hide_an_encrypted_one() {
+        let dir = TempDir::new().unwrap();
+        sealed(3).write_sealed(dir.path(), &master()).unwrap();
+        plain().write_plain(dir.path()).unwrap();
+        assert!(matches!(read(dir.path()), Err(StoreError::Header { .. })));
     }
 
     #[test]

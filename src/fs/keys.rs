@@ -274,10 +274,7 @@ fn ring(
     encryption: &Encryption,
     master: &Key,
 ) -> Result<Keyring, StoreError> {
-    let forged = || StoreError::Header {
-        path: store.join(header::HEADER_FILE),
-        why: "somebody changed it who did not have the key".into(),
-    };
+    let forged = || forged(store);
     if !found.is_authentic(master) {
         return Err(forged());
     }
@@ -291,6 +288,18 @@ fn ring(
     }
     keys.add(encryption.epoch, master).map_err(io_error(store))?;
     Ok(keys)
+}
+
+/// The header of an open store as it is now, whose keys have not changed since: nobody but who has them may have written it.
+pub(super) fn read_authentic(store: &Path, keys: &Keyring) -> Result<Found, StoreError> {
+    let found = header::read(store)?;
+    let master = keys.master(keys.current());
+    let is_ours = master.is_some_and(|master| found.is_authentic(master));
+    if is_ours { Ok(found) } else { Err(forged(store)) }
+}
+
+fn forged(store: &Path) -> StoreError {
+    header::wrong(store, "somebody changed it who did not have the key".into())
 }
 
 /// What the wrapped identity key is bound to.

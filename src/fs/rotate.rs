@@ -1,13 +1,17 @@
 //! Changing the master key: all slots and the metadata at once, packs in the background.
 
+use super::Error;
+use super::generation;
 use super::header::{self, Encryption, Found, OldMaster};
-use super::keys::{Unlocked, identity_context, old_context, rewrite, unlocked};
+use super::keys::{Unlocked, identity_context, old_context, read_authentic, rewrite, unlocked};
 use super::options::VolumeOptions;
-use super::store;
+use super::space::LOG_ROOM_BYTES;
+use super::store::{self, META_FILE};
 use super::store_error::{StoreError, io_error, open_error};
 use super::volume::Volume;
 use crate::crypt::{Keyring, Secret, Slot, SlotKey, SlotPlace, wrap_key};
-use crate::sys::{Clock, DirectoryLock};
+use crate::meta;
+use crate::sys::{self, Clock, DirectoryLock};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +38,7 @@ pub fn rotate(
     let options = VolumeOptions { secret, read_only: false, ..options };
     // Puts right what the last stop left: what is sealed anew must be at rest.
     reopen(store, &options, &clock)?;
+    refuse_without_room(store)?;
     change_master(store, &found, keys, &kept.slots)?;
     // Encrypts the metadata anew.
     reopen(store, &options, &clock)
@@ -83,6 +88,16 @@ fn kept_slots(
 
 fn opened(slot: &Slot, secret: &Secret, place: SlotPlace<'_>) -> Option<SlotKey> {
     slot.key_of(secret).filter(|key| slot.unwrap(key, place).is_some())
+}
+
+/// Fails where there is no room for the metadata a second time.
+fn refuse_without_room(store: &Path) -> Result<(), StoreError> {
+    let metadata = std::fs::metadata(store.join(META_FILE)).map_err(io_error(store))?;
+    let space = sys::disk_space(store).map_err(io_error(store))?;
+    match metadata.len() + LOG_ROOM_BYTES <= space.available {
+        true => Ok(()),
+        false => Err(open_error(store, Error::NoSpace)),
+    }
 }
 
 /// Opens the store and closes it in order.
@@ -139,18 +154,28 @@ impl Volume {
         };
         let outcome = match self.old_keys_in_use() {
             Ok(true) => return,
-            Ok(false) => forget_old_keys(&self.store, keys).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(false) => self.try_to_forget(keys),
+            Err(error) => Err(open_error(&self.store, error)),
         };
         if let Err(error) = outcome {
             log::warn!("earlier master keys stay in the header: {error}");
         }
     }
+
+    fn try_to_forget(&self, keys: &Keyring) -> Result<(), StoreError> {
+        // A pack that a power cut brings back could be opened by nobody.
+        self.ingest.packs().sync().map_err(|error| open_error(&self.store, error))?;
+        let known = self.meta.read(|view| view.header_generation());
+        let known = known.map_err(|error: meta::Error| open_error(&self.store, error))?;
+        forget_old_keys(&self.store, keys, known)
+    }
 }
 
-fn forget_old_keys(store: &Path, keys: &Keyring) -> Result<(), StoreError> {
+/// What is written is authentic: so what is read must be, and not older than the newest that was seen.
+fn forget_old_keys(store: &Path, keys: &Keyring, known: u64) -> Result<(), StoreError> {
     let _directory = DirectoryLock::acquire(store).map_err(io_error(store))?;
-    let found = header::read(store)?;
+    let found = read_authentic(store, keys)?;
+    generation::refuse_older(store, &found, known)?;
     let old = found.header.encryption.as_ref().map(|encryption| &encryption.old);
     if old.is_none_or(Vec::is_empty) {
         return Ok(());

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-const META_FILE: &str = "meta.db";
+pub(super) const META_FILE: &str = "meta.db";
 const PACKS_DIR: &str = "packs";
 /// Directories of a new store's root.
 const ROOT_DIRS: [&str; 3] = ["projects", "shared", "archived"];
@@ -60,6 +60,8 @@ fn is_leftover(entry: &std::fs::DirEntry) -> bool {
         META_FILE,
         "meta.db-wal",
         "meta.db-shm",
+        ".store.toml.tmp",
+        ".store.copy.toml.tmp",
         "lock",
         "lost+found",
         "verso.toml",
@@ -179,9 +181,11 @@ impl Volume {
         options: VolumeOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Volume>, StoreError> {
+        header::read(path)?;
+        let lock = lock(path)?;
+        // Again: before, somebody may have been changing the master key.
         let found = header::read(path)?;
         let chunk_params = found.header.chunk_params().map_err(|why| header::wrong(path, why))?;
-        let lock = lock(path)?;
         let keys = unlock(path, &found, &options)?;
         // The keys are enough from here on: a passphrase is not kept longer than it takes.
         let options = VolumeOptions { secret: None, ..options };
@@ -189,12 +193,12 @@ impl Volume {
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);
         }
-        let meta = open_meta(path, &found, &keys, options.read_only)?;
+        let (meta, old_pages) = open_meta(path, &found, &keys, options.read_only)?;
         let upkeep = Upkeep::since(meta.last_moment(), clock.now());
         if !options.read_only {
             await_last_moment(&meta, &*clock);
         }
-        generation::guard(path, &found, &meta, options.read_only, &*clock)?;
+        generation::guard(path, &found, keys.as_deref(), &meta, options.read_only, &*clock)?;
         let disk = sys::disk_space(path).map_err(io_error(path))?;
         let pack_bytes = options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN);
         let pack_options = PackOptions {
@@ -226,6 +230,7 @@ impl Volume {
             workers: Default::default(),
             upkeep,
             keys,
+            old_pages,
             failure: Default::default(),
             _lock: lock,
             options,
@@ -253,19 +258,22 @@ fn unlock(
     Ok(Some(Arc::new(keys::unlocked(path, found, secret)?.keys)))
 }
 
+/// Opens the metadata; answers also whether pages of it may still be sealed with an earlier key.
 fn open_meta(
     path: &Path,
     found: &Found,
     keys: &Option<Arc<Keyring>>,
     read_only: bool,
-) -> Result<Meta, StoreError> {
+) -> Result<(Meta, bool), StoreError> {
     let file = path.join(META_FILE);
     let keys = page_keys(keys, found.header.id());
     let open = || Meta::open(&file, keys.as_ref());
-    let opened = match keys.as_ref().filter(|_| !read_only) {
-        Some(keys) => rekeyed(&file, keys, open),
-        None => open(),
+    let old_pages = match keys.as_ref().filter(|keys| !read_only && keys.keys.epochs().count() > 1)
+    {
+        Some(keys) => has_old_pages(&file, keys, open),
+        None => false,
     };
+    let opened = open().map(|meta| (meta, old_pages));
     opened.map_err(|error| match error {
         meta::Error::Newer { found, known } => {
             StoreError::Newer { path: path.to_owned(), found, known }
@@ -274,21 +282,22 @@ fn open_meta(
     })
 }
 
-/// Opens the metadata, encrypted anew if a page of it is still sealed with the key of an earlier epoch: from here on none is, so that
-/// those keys may be forgotten.
-fn rekeyed(
-    file: &Path,
-    keys: &PageKeys,
-    open: impl Fn() -> meta::Result<Meta>,
-) -> meta::Result<Meta> {
-    if keys.keys.epochs().count() > 1 {
+/// Encrypts the metadata anew if a page of it is still sealed with the key of an earlier epoch. Answers whether one may still be: a
+/// full disk, or a page that is damaged, is no reason not to open a store, but one to keep those keys.
+fn has_old_pages(file: &Path, keys: &PageKeys, open: impl Fn() -> meta::Result<Meta>) -> bool {
+    let renewed = || {
         // What the log has goes into the database first.
         open()?.close()?;
-        if meta::oldest_epoch(file)? != keys.keys.current() {
-            meta::rekey(file, keys)?;
+        match meta::oldest_epoch(file)? == keys.keys.current() {
+            true => Ok(()),
+            false => meta::rekey(file, keys),
         }
+    };
+    let outcome: meta::Result<()> = renewed();
+    if let Err(error) = &outcome {
+        log::warn!("the metadata is not encrypted anew with the present master key: {error}");
     }
-    open()
+    outcome.is_err()
 }
 
 /// After a crash, moments go on above the last one that may have been handed out. Before the clock is there, changes would
@@ -315,6 +324,15 @@ mod tests {
         create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
         assert!(store_exists(dir.path()).unwrap());
         assert!(dir.path().join("verso.toml").exists());
+    }
+
+    #[test]
+    fn a_header_that_was_being_written_does_not_either() {
+        let dir = TempDir::new().unwrap();
+        create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
+        std::fs::rename(dir.path().join(HEADER_FILE), dir.path().join(".store.toml.tmp")).unwrap();
+        create_store(dir.path(), &CreateOptions::default(), &SystemClock).unwrap();
+        assert!(store_exists(dir.path()).unwrap());
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Volume {
     pub(super) upkeep: Upkeep,
     /// The keys of an encrypted store.
     pub(super) keys: Option<Arc<Keyring>>,
+    /// Pages of the metadata may still be sealed with an earlier master key.
+    pub(super) old_pages: bool,
     /// Why no more writes are taken.
     pub(super) failure: OnceLock<String>,
     /// Dropped last: the store is ours until everything else is closed.

@@ -264,6 +264,109 @@ fn a_new_master_key_leaves_every_version_readable_at_each_step() {
     assert_eq!(drive.load(Ino::ROOT, "after"), b"sealed with the new key");
 }
 
+const HEADERS: [&str; 2] = ["store.toml", "store.copy.toml"];
+
+fn headers(store: &Path) -> [String; 2] {
+    HEADERS.map(|name| std::fs::read_to_string(store.join(name)).unwrap())
+}
+
+fn put_headers(store: &Path, texts: &[String; 2]) {
+    for (name, text) in HEADERS.iter().zip(texts) {
+        std::fs::write(store.join(name), text).unwrap();
+    }
+}
+
+/// Upkeep until no pack has an old key, and once more.
+fn renew(drive: &Drive) {
+    for _ in 0..20 {
+        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    }
+}
+
+#[test]
+fn metadata_that_cannot_be_encrypted_anew_opens_and_keeps_its_keys() {
+    let secret = typed("correct horse");
+    let drive = Locker::new(&secret).open(&secret);
+    drive.save(Ino::ROOT, "a", b"content");
+    let locker = shut(drive);
+    // As good as a full disk.
+    let in_the_way = locker.store().join("meta.db.rekey");
+    std::fs::create_dir(&in_the_way).unwrap();
+    locker.rotate(&[Arc::clone(&secret)], &[]).unwrap();
+    let drive = locker.open(&secret);
+    renew(&drive);
+    assert_eq!(drive.load(Ino::ROOT, "a"), b"content");
+    assert!(drive.volume.old_keys_in_use().unwrap());
+    let locker = shut(drive);
+    assert!(headers(&locker.store())[0].contains("encryption.old"));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let drive = locker.open(&secret);
+    renew(&drive);
+    assert!(!drive.volume.old_keys_in_use().unwrap());
+    let locker = shut(drive);
+    assert!(!headers(&locker.store())[0].contains("encryption.old"));
+    assert_eq!(locker.open(&secret).load(Ino::ROOT, "a"), b"content");
+}
+
+#[test]
+fn an_open_store_does_not_make_an_old_header_new() {
+    let (leaver, stays) = (typed("correct horse"), key_file(9));
+    let locker = Locker::new(&leaver);
+    locker.add(&leaver, &stays);
+    let locker = shut({
+        let drive = locker.open(&stays);
+        drive.save(Ino::ROOT, "a", b"content");
+        drive
+    });
+    locker.rotate(&[Arc::clone(&leaver), Arc::clone(&stays)], &[]).unwrap();
+    let yesterday = headers(&locker.store());
+    remove_key(&locker.store(), &stays, 1).unwrap();
+    let drive = locker.open(&stays);
+    let today = headers(&drive.dir.path().join("store"));
+    put_headers(&drive.dir.path().join("store"), &yesterday);
+    renew(&drive);
+    assert!(!drive.volume.old_keys_in_use().unwrap());
+    let locker = shut(drive);
+    assert!(headers(&locker.store()) == yesterday);
+    assert!(locker.try_open(&leaver).is_err());
+    put_headers(&locker.store(), &today);
+    assert_eq!(locker.open(&stays).load(Ino::ROOT, "a"), b"content");
+}
+
+#[test]
+fn a_forged_header_beside_an_open_store_is_not_noted() {
+    let secret = typed("correct horse");
+    let drive = Locker::new(&secret).open(&secret);
+    let store = drive.dir.path().join("store");
+    let ours = headers(&store);
+    let forged = ours[0].replace("generation = 1", "generation = 999");
+    let (text, _) = forged.rsplit_once("\n[seal]\n").unwrap();
+    let mac = "00".repeat(32);
+    let blake3 = crate::crypt::digest(text.as_bytes());
+    let forged = format!("{text}\n[seal]\nmac = \"{mac}\"\nblake3 = \"{blake3}\"\n");
+    put_headers(&store, &[forged.clone(), forged]);
+    drive.volume.note_header();
+    put_headers(&store, &ours);
+    drop(shut(shut(drive).open(&secret)));
+}
+
+#[test]
+fn a_removed_key_cannot_be_put_after_the_seal() {
+    let (leaver, stays) = (typed("correct horse"), key_file(9));
+    let locker = Locker::new(&leaver);
+    locker.add(&leaver, &stays);
+    let yesterday = headers(&locker.store()).map(|text| {
+        let begin = text.find("[[encryption.key]]").unwrap();
+        let len = text[begin + 1..].find("[[encryption.key]]").unwrap();
+        text[begin..=begin + len].to_owned()
+    });
+    remove_key(&locker.store(), &stays, 1).unwrap();
+    let [main, copy] = headers(&locker.store());
+    let [slot, _] = yesterday;
+    put_headers(&locker.store(), &[format!("{main}\n{slot}"), format!("{copy}\n{slot}")]);
+    assert!(!locker.opens(&leaver));
+}
+
 #[test]
 fn a_plain_store_has_no_keys() {
     let dir = TempDir::new().unwrap();

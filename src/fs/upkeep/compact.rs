@@ -66,7 +66,7 @@ impl Volume {
     /// Whether anything is still encrypted with keys that were replaced; then those must be kept. Each [`upkeep`](Volume::upkeep)
     /// works at it.
     pub fn old_keys_in_use(&self) -> Result<bool> {
-        Ok(!self.ingest.packs().packs_of_old_keys()?.is_empty())
+        Ok(self.old_pages || !self.ingest.packs().packs_of_old_keys()?.is_empty())
     }
 
     /// The packs of old keys, however much of them is needed, in groups for which there should be room.

@@ -114,6 +114,7 @@ impl Volume {
         };
         if !stop() {
             self.note_upkeep(&report)?;
+            self.note_header();
             self.forget_old_keys();
             self.note_header();
         }
