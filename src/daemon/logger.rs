@@ -2,6 +2,7 @@
 
 use crate::config::LogConfig;
 use crate::sys;
+use log::LevelFilter;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ pub(super) const FILE_NAME: &str = "verso.log";
 
 /// What the log is called once it was set aside.
 const OLD_FILE_NAME: &str = "verso.log.1";
+
+/// The finest level at which nothing that is logged has a name from the drive.
+const DISCREET_LEVEL: LevelFilter = LevelFilter::Info;
 
 /// A log file. Clones write into the same.
 #[derive(Clone)]
@@ -28,7 +32,7 @@ struct State {
 
 /// Logs to standard error from now on.
 pub(super) fn to_terminal(config: &LogConfig) {
-    env_logger::Builder::new().filter_level(config.level).init();
+    env_logger::Builder::new().filter_level(level(config)).init();
     log_panics();
 }
 
@@ -36,7 +40,7 @@ pub(super) fn to_terminal(config: &LogConfig) {
 pub(super) fn to_file(config: &LogConfig, log: &LogFile) -> io::Result<()> {
     sys::redirect_stderr(&log.lock().file)?;
     let target = env_logger::Target::Pipe(Box::new(log.clone()));
-    env_logger::Builder::new().filter_level(config.level).target(target).init();
+    env_logger::Builder::new().filter_level(level(config)).target(target).init();
     log_panics();
     Ok(())
 }
@@ -44,9 +48,18 @@ pub(super) fn to_file(config: &LogConfig, log: &LogFile) -> io::Result<()> {
 /// Set where the log is not to say what a panic says, which may quote a name.
 static IS_DISCREET: AtomicBool = AtomicBool::new(false);
 
-/// From now on no name from the drive gets into the log: the store is encrypted, and its log is not.
+/// From now on no name from the drive gets into the log: the store is encrypted, and its log is not. So nothing is logged that
+/// is finer than `info` either, whatever the settings say: the kernel's requests come with names.
 pub(super) fn be_discreet() {
     IS_DISCREET.store(true, Ordering::Relaxed);
+    log::set_max_level(log::max_level().min(DISCREET_LEVEL));
+}
+
+fn level(config: &LogConfig) -> LevelFilter {
+    match IS_DISCREET.load(Ordering::Relaxed) {
+        true => config.level.min(DISCREET_LEVEL),
+        false => config.level,
+    }
 }
 
 /// A panic is an event like others: it is logged with its place, and the thread ends.

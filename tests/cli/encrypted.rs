@@ -224,6 +224,17 @@ fn after_a_kill_it_is_mounted_again() {
 }
 
 #[test]
+fn the_log_has_no_names_whatever_its_level() {
+    let safe = Safe::new();
+    fs::write(safe.0.store.join("verso.toml"), "[log]\nlevel = \"trace\"\n").unwrap();
+    safe.verso("mount STORE DRIVE --passphrase-file pass").ok();
+    fs::write(safe.0.drive.join("shared/unpublished.txt"), "the plan").unwrap();
+    safe.0.unmount();
+    let log = log(&safe.0.store);
+    assert!(log.contains("is mounted at") && !log.contains("unpublished"), "{log}");
+}
+
+#[test]
 fn the_nearest_word_counts() {
     let safe = Safe::new();
     fs::create_dir(safe.0.path("credentials")).unwrap();
