@@ -12,7 +12,7 @@ use crate::sys::{Clock, DirectoryLock};
 use std::path::Path;
 
 /// Refuses a header that is older than one that was seen before: it may have been put back so that a key opens the store that was
-/// removed. Puts a copy right that is damaged, lost or older.
+/// removed. Puts a copy right that is damaged, lost or older, if it can.
 pub(super) fn guard(
     path: &Path,
     found: &Found,
@@ -29,7 +29,15 @@ pub(super) fn guard(
         return Ok(());
     }
     note(meta, known, found.generation(), clock).map_err(failed)?;
-    if found.needs_mending { mend(path, keys) } else { Ok(()) }
+    if found.needs_mending
+        && let Err(error) = mend(path, keys)
+    {
+        // A full disk, say: one copy is enough.
+        log::warn!(
+            "a copy of the store's header is lost, old or damaged, and can't be mended: {error}"
+        );
+    }
+    Ok(())
 }
 
 /// Fails for a header that is older than the one that is known.
