@@ -28,7 +28,6 @@ pub(super) fn guard(
     if read_only {
         return Ok(());
     }
-    note(meta, known, found.generation(), clock).map_err(failed)?;
     if found.needs_mending
         && let Err(error) = mend(path, keys)
     {
@@ -36,8 +35,9 @@ pub(super) fn guard(
         log::warn!(
             "a copy of the store's header is lost, old or damaged, and can't be mended: {error}"
         );
+        return Ok(());
     }
-    Ok(())
+    note(meta, known, found.generation(), clock).map_err(failed)
 }
 
 /// Fails for a header that is older than the one that is known.
@@ -52,6 +52,8 @@ pub(super) fn refuse_older(path: &Path, found: &Found, known: u64) -> Result<(),
     Err(header::wrong(path, why))
 }
 
+/// Only for a header of which both copies are there: the second one is written when the first is certain to stay. Otherwise a
+/// power cut could take back what is known already, and the store would not open any more.
 fn note(meta: &Meta, known: u64, generation: u64, clock: &dyn Clock) -> meta::Result<()> {
     if generation <= known {
         return Ok(());
@@ -75,6 +77,9 @@ impl Volume {
         let Some(keys) = &self.keys else { return };
         let noted = read_authentic(&self.store, keys).map_err(|error| error.to_string()).and_then(
             |found| {
+                if found.needs_mending {
+                    return Ok(());
+                }
                 let known = self.meta.read(|view| view.header_generation());
                 known
                     .and_then(|known| note(&self.meta, known, found.generation(), &*self.clock))

@@ -193,6 +193,10 @@ impl Volume {
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);
         }
+        if found.needs_mending && !options.read_only {
+            // Nothing is sealed with a new key before the header that has it is certain to stay.
+            sys::sync_dir(path).map_err(io_error(path))?;
+        }
         let (meta, old_pages) = open_meta(path, &found, &keys, options.read_only)?;
         let upkeep = Upkeep::since(meta.last_moment(), clock.now());
         if !options.read_only {

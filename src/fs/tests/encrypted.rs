@@ -351,6 +351,24 @@ fn a_forged_header_beside_an_open_store_is_not_noted() {
 }
 
 #[test]
+fn a_header_of_which_there_is_one_copy_may_still_be_lost() {
+    let secret = typed("correct horse");
+    let locker = Locker::new(&secret);
+    let [before, _] = headers(&locker.store());
+    locker.add(&secret, &key_file(9));
+    // As a kill between the two leaves it, and nothing can be written.
+    std::fs::write(locker.store().join(HEADERS[1]), &before).unwrap();
+    let in_the_way = locker.store().join(".store.copy.toml.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let drive = locker.open(&secret);
+    drive.save(Ino::ROOT, "a", b"content");
+    let locker = shut(drive);
+    put_headers(&locker.store(), &[before.clone(), before]);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(locker.open(&secret).load(Ino::ROOT, "a"), b"content");
+}
+
+#[test]
 fn a_removed_key_cannot_be_put_after_the_seal() {
     let (leaver, stays) = (typed("correct horse"), key_file(9));
     let locker = Locker::new(&leaver);
