@@ -162,10 +162,16 @@ impl Header {
         publish(store, HEADER_FILE, &self.text(store)?)
     }
 
-    /// Writes both copies of an encrypted store's header.
+    /// Writes both copies of an encrypted store's header. With the first it holds: if the second can't be written, that is no
+    /// error, and put right when the store is opened.
     pub(super) fn write_sealed(&self, store: &Path, master: &Key) -> Result<(), StoreError> {
         let text = self.text(store)?;
-        publish_both(store, sealed_with(store, &text, &self.id(), master)?)
+        let sealed = sealed_with(store, &text, &self.id(), master)?;
+        publish_first(store, &sealed)?;
+        if let Err(error) = publish_second(store, &sealed) {
+            log::warn!("the second copy of the header could not be written: {error}");
+        }
+        Ok(())
     }
 
     fn text(&self, store: &Path) -> Result<String, StoreError> {
@@ -182,7 +188,9 @@ impl Found {
     /// Writes both copies as this one, which must be authentic, was read.
     pub(super) fn rewrite(&self, store: &Path, master: &Key) -> Result<(), StoreError> {
         let Some((text, _)) = &self.sealed else { return self.header.write_plain(store) };
-        publish_both(store, sealed_with(store, text, &self.header.id(), master)?)
+        let sealed = sealed_with(store, text, &self.header.id(), master)?;
+        publish_first(store, &sealed)?;
+        publish_second(store, &sealed)
     }
 
     /// Whether whoever wrote the header had this master key.
@@ -296,12 +304,15 @@ fn sealed_with(
     Ok([text, SEAL_LINE, &seal].concat())
 }
 
-/// A crash in between leaves one new and one old, or one new and none.
-fn publish_both(store: &Path, text: String) -> Result<(), StoreError> {
+/// A crash between the two leaves one new and one old, or one new and none.
+fn publish_first(store: &Path, text: &str) -> Result<(), StoreError> {
     failpoint::hit("key-header-before");
-    publish(store, HEADER_FILE, &text)?;
+    publish(store, HEADER_FILE, text)
+}
+
+fn publish_second(store: &Path, text: &str) -> Result<(), StoreError> {
     failpoint::hit("key-header-between");
-    publish(store, COPY_FILE, &text)?;
+    publish(store, COPY_FILE, text)?;
     failpoint::hit("key-header-after");
     Ok(())
 }

@@ -369,6 +369,20 @@ fn a_header_of_which_there_is_one_copy_may_still_be_lost() {
 }
 
 #[test]
+fn a_key_is_changed_as_soon_as_one_copy_says_so() {
+    let (old, new) = (typed("correct horse"), typed("battery staple"));
+    let locker = Locker::new(&old);
+    let in_the_way = locker.store().join(".store.copy.toml.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    change_key(&locker.store(), &old, &new_key(&new), &*locker.clock).unwrap();
+    assert!(locker.opens(&new) && !locker.opens(&old));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let locker = shut(locker.open(&new));
+    let [first, second] = headers(&locker.store());
+    assert!(first == second);
+}
+
+#[test]
 fn a_removed_key_cannot_be_put_after_the_seal() {
     let (leaver, stays) = (typed("correct horse"), key_file(9));
     let locker = Locker::new(&leaver);
