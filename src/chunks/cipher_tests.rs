@@ -2,8 +2,8 @@
 
 use super::cipher::Cipher;
 use super::format::{
-    Codec, Entry, PACK_HEADER_LEN, PackName, RecordHeader, encode_footer, encode_pack_header,
-    encode_trailer,
+    Codec, Entry, KeyHint, PACK_HEADER_LEN, PackHeader, PackName, RecordHeader, decode_pack_header,
+    encode_footer, encode_pack_header, encode_trailer,
 };
 use super::testing::{STORE, hex_dump, keys, keys_of, noise, open_with, put, small_packs, text};
 use super::{ContentTree, Error, PackOptions, PackStore, cipher, record_len};
@@ -342,6 +342,22 @@ fn a_damaged_header_hides_nothing_whatever_the_epoch() {
         assert_eq!(store.read(chunk, None).unwrap(), plain);
     }
     assert_eq!(store.packs_of_old_keys().unwrap().len(), store.packs().unwrap().len());
+}
+
+#[test]
+fn an_epoch_that_was_written_over_does_not_end_an_old_key() {
+    let (dir, chunks) = filled(keys());
+    let pack = chunks[0].at.pack;
+    let path = pack_path(dir.path(), pack.0);
+    let mut bytes = fs::read(&path).unwrap();
+    let header = bytes.first_chunk().unwrap();
+    let PackHeader::Known(name, Some(hint)) = decode_pack_header(header) else { panic!() };
+    let later = KeyHint { epoch: 2, ..hint };
+    bytes[..64].copy_from_slice(&encode_pack_header(&name, Some(&later)));
+    write(&path, &bytes);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let store = open_with(dir.path(), with_keys(keys_of(&[1, 2])));
+    assert!(store.packs_of_old_keys().unwrap().contains(&pack));
 }
 
 #[test]

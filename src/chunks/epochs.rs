@@ -1,10 +1,13 @@
 //! Which packs are still encrypted with keys that were replaced.
 
+use super::cipher::Cipher;
 use super::format::PackHeader;
 use super::{Error, PackStore, Result, walk};
+use crate::crypt::Keyring;
 use crate::model::PackId;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 impl PackStore {
     /// The packs whose keys are derived from an older master key than the newest one, in order. Those whose header doesn't tell
@@ -14,7 +17,7 @@ impl PackStore {
         let Some(keys) = keys else { return Ok(Vec::new()) };
         let mut old = Vec::new();
         for pack in self.packs()? {
-            match self.epoch_of(pack.id)? {
+            match self.epoch_of(pack.id, keys)? {
                 Epoch::Gone => {}
                 Epoch::Is(epoch) if epoch == keys.current() => {}
                 Epoch::Is(_) | Epoch::Unknown => old.push(pack.id),
@@ -23,7 +26,7 @@ impl PackStore {
         Ok(old)
     }
 
-    fn epoch_of(&self, pack: PackId) -> Result<Epoch> {
+    fn epoch_of(&self, pack: PackId, keys: &Arc<Keyring>) -> Result<Epoch> {
         if let Some(epoch) = self.epochs.lock().get(&pack) {
             return Ok(Epoch::Is(*epoch));
         }
@@ -35,7 +38,11 @@ impl PackStore {
         };
         let header = walk::read_header(&file).map_err(|error| Error::from_io(&path, error))?;
         match header {
-            PackHeader::Known(name, Some(hint)) if name == self.files.name(pack) => {
+            // Believed only if it is the key's: an epoch that was written over must not end a key that is needed.
+            PackHeader::Known(name, Some(hint))
+                if Cipher::of_header(keys, self.files.name(pack), &header, &path).is_ok()
+                    && name == self.files.name(pack) =>
+            {
                 self.epochs.lock().insert(pack, hint.epoch);
                 Ok(Epoch::Is(hint.epoch))
             }

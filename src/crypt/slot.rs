@@ -17,7 +17,7 @@ const MEMORY_KIB_MIN: u32 = 19 << 10;
 /// Unlocking takes at most this part of the machine's memory.
 const MEMORY_PART: u64 = 8;
 /// Bounds for what a header may ask of us: a damaged one must not take all memory or for ever.
-const MEMORY_KIB_MAX: u32 = 4 << 20;
+const MEMORY_KIB_MAX: u32 = 1 << 20;
 const PASSES_MAX: u32 = 1 << 10;
 const PASSES_MIN: u32 = 2;
 

@@ -61,7 +61,10 @@ fn unlock(plan: &Plan, given: &Given) -> Result<Option<Arc<Secret>>, Failure> {
     match fs::is_encrypted(&plan.store) {
         Ok(true) => {}
         Ok(false) => return given.refuse_for_plain(&plan.store).map(|()| None),
-        Err(StoreError::Missing(_)) => return given.refuse_for_none(&plan.store).map(|()| None),
+        Err(StoreError::Missing(_)) => {
+            let config = read_settings(plan.config.as_deref(), Some(&plan.store))?.config()?;
+            return given.refuse_for_none(&plan.store, &config.encryption).map(|()| None);
+        }
         // The daemon looks again, and says so.
         Err(_) => return Ok(None),
     }

@@ -193,13 +193,19 @@ impl Given {
             .help("make sure that it is the right store, or leave what was given out"))
     }
 
-    /// Fails if something was given for a store that would be made, and not be encrypted.
-    pub(super) fn refuse_for_none(&self, store: &Path) -> Result<(), Failure> {
-        self.refuse_for_plain(store).map_err(|_| {
-            let store = store.display();
-            Failure::new(Exit::Store, format!("{store}: there is no store that could be unlocked"))
-                .help(format!("`verso init --encrypt {store}` makes one"))
-        })
+    /// Fails if something was given, or is in the settings, for a store that would be made, and not be encrypted: a disk may not be
+    /// mounted where the encrypted one is expected.
+    pub(super) fn refuse_for_none(
+        &self,
+        store: &Path,
+        settings: &EncryptionConfig,
+    ) -> Result<(), Failure> {
+        if self.named.is_empty() && self.credential().is_none() && of_settings(settings).is_none() {
+            return Ok(());
+        }
+        let store = store.display();
+        Err(Failure::new(Exit::Store, format!("{store}: there is no store that could be unlocked"))
+            .help(format!("`verso init --encrypt {store}` makes one")))
     }
 
     /// What comes first of the command line, a credential and the settings.

@@ -261,7 +261,7 @@ fn say_made(plan: &Plan, config: &Config, mountpoint: &Path, starter: &mut dyn S
 fn unlock(plan: &Plan, given: &Given, config: &Config) -> Result<Option<Arc<Secret>>, Failure> {
     match fs::store_exists(&plan.store)? {
         true => given.secret(&plan.store, &config.encryption),
-        false => given.refuse_for_none(&plan.store).map(|()| None),
+        false => given.refuse_for_none(&plan.store, &config.encryption).map(|()| None),
     }
 }
 

@@ -277,6 +277,9 @@ fn a_plain_store_is_not_taken_for_an_encrypted_one() {
     let missing = ["no store that could be unlocked", "init --encrypt"];
     safe.verso("mount STORE DRIVE --passphrase-file pass").fails(5, &missing);
     safe.verso("mount STORE DRIVE -f --passphrase-file pass").fails(5, &missing);
+    let file = safe.0.path("settings.toml");
+    fs::write(&file, format!("[encryption]\nkey_file = {:?}\n", safe.0.path("key"))).unwrap();
+    safe.verso("--config settings.toml mount STORE DRIVE").fails(5, &missing);
     assert!(!safe.0.store.exists());
     safe.verso("init STORE").ok();
     for command in ["mount STORE DRIVE", "mount STORE DRIVE -f", "status STORE", "check STORE"] {
@@ -286,8 +289,6 @@ fn a_plain_store_is_not_taken_for_an_encrypted_one() {
     safe.with_credentials("credentials", "status STORE").ok();
     safe.secret("credentials/verso.passphrase", PASSPHRASE);
     safe.with_credentials("credentials", "status STORE").fails(2, &[mistaken]);
-    let file = safe.0.path("settings.toml");
-    fs::write(&file, format!("[encryption]\nkey_file = {:?}\n", safe.0.path("key"))).unwrap();
     // Settings may be those of several stores.
     let status = safe.verso("--config settings.toml status STORE").ok().out;
     assert!(status.contains("\nencrypted   no\n"), "{status}");
