@@ -102,6 +102,15 @@ pub enum KeyCommand {
         #[arg(long, value_name = "TEXT", default_value = "")]
         label: String,
     },
+    /// Go on with an old header that was put back, because the newer one is lost
+    ///
+    /// An earlier `store.toml` is refused, since somebody may have put it back whose key was removed. All keys in it open the store
+    /// again: look through them afterwards with `verso key list`. The store must not be mounted.
+    #[command(after_help = "Example:\n  verso key accept /srv/verso-store")]
+    Accept {
+        /// The store
+        store: PathBuf,
+    },
     /// Encrypt the store with a new master key
     ///
     /// For when somebody left, or a key may have come into the wrong hands. The passphrases and keys that stay must all be given,

@@ -27,6 +27,7 @@ pub(super) fn key(command: &KeyCommand, given: &Given) -> Result<(), Failure> {
         KeyCommand::Remove { store, id, yes } => remove(store, *id, *yes, given),
         KeyCommand::Change(args) => change(args, given),
         KeyCommand::Recovery { store, label } => recovery(store, label, given),
+        KeyCommand::Accept { store } => accept(store, given),
         KeyCommand::Rotate { store, drop } => rotate(store, drop, given),
     }
 }
@@ -133,6 +134,18 @@ fn remove(path: &Path, id: u32, yes: bool, given: &Given) -> Result<(), Failure>
     door.doing("removing a key from", || fs::remove_key(&door.store, &have, id))?;
     say(&format!("key {id} does not open {} any more", door.store.display()));
     tell("who copied the store's header before can still use it; `verso key rotate` ends that");
+    Ok(())
+}
+
+fn accept(path: &Path, given: &Given) -> Result<(), Failure> {
+    let door = Door::of(path, given)?;
+    let have = door.secret(given)?;
+    let accepted = door.doing("opening", || fs::accept_header(&door.store, &have, &SystemClock))?;
+    let store = door.store.display();
+    say(&match accepted {
+        true => format!("{store} goes on with this header; `verso key list` shows the keys in it"),
+        false => format!("{store} has its newest header; there was nothing to accept"),
+    });
     Ok(())
 }
 

@@ -169,6 +169,7 @@ impl From<StoreError> for Failure {
             | StoreError::Exists(_)
             | StoreError::Newer { .. }
             | StoreError::Header { .. }
+            | StoreError::OldHeader { .. }
             | StoreError::Io { .. }
             | StoreError::Open { .. } => Exit::Store,
             StoreError::KeyNeeded(_)
@@ -196,6 +197,9 @@ fn advice(error: &StoreError) -> Option<&'static str> {
         StoreError::Header { .. } => {
             Some("store.toml says how to read everything else: put back an intact copy of it")
         }
+        StoreError::OldHeader { .. } => Some(
+            "put the newer store.toml back; if it is lost, `verso key accept` goes on with this one",
+        ),
         StoreError::Io { source, .. } => match source.kind() {
             PermissionDenied => Some("use the store as the user to whom it belongs, or as root"),
             ReadOnlyFilesystem => Some("a store needs a disk that can be written to"),

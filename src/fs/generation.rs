@@ -3,13 +3,15 @@
 //! The metadata knows the generation of the newest header that was seen. It is encrypted, and changes with each use.
 
 use super::header::{self, Found};
-use super::keys::read_authentic;
+use super::keys::{read_authentic, rewrite, unlocked};
+use super::store;
 use super::store_error::{StoreError, io_error, open_error};
 use super::volume::Volume;
-use crate::crypt::Keyring;
+use crate::crypt::{Keyring, Secret};
 use crate::meta::{self, Meta};
 use crate::sys::{Clock, DirectoryLock};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Refuses a header that is older than one that was seen before: it may have been put back so that a key opens the store that was
 /// removed. Puts a copy right that is damaged, lost or older, if it can.
@@ -46,10 +48,32 @@ pub(super) fn refuse_older(path: &Path, found: &Found, known: u64) -> Result<(),
     if generation >= known {
         return Ok(());
     }
-    let why = format!(
-        "this is an old header that was put back: it was changed {generation} times, the store's {known} times"
-    );
-    Err(header::wrong(path, why))
+    Err(StoreError::OldHeader { path: path.to_owned(), found: generation, known })
+}
+
+/// Makes a header that was put back from earlier the store's again, for an owner who lost the newer one; whether it was an old one. The keys
+/// in it open the store from then on, also those that were removed since. The store must not be open.
+///
+/// # Errors
+/// `Locked`; as [`unlock`](super::unlock); its master key is not the store's any more.
+pub fn accept_header(store: &Path, have: &Secret, clock: &dyn Clock) -> Result<bool, StoreError> {
+    let _lock = store::lock(store)?;
+    let _directory = DirectoryLock::acquire(store).map_err(io_error(store))?;
+    let found = header::read(store)?;
+    let keys = Arc::new(unlocked(store, &found, have)?.keys);
+    let (meta, _) = store::open_meta(store, &found, &Some(Arc::clone(&keys)), true)?;
+    let failed = |error: meta::Error| open_error(store, error);
+    let known = meta.read(|view| view.header_generation()).map_err(failed)?;
+    let is_old = found.generation() < known;
+    if is_old {
+        let generation = rewrite(store, found.header, &keys, |_, encryption, _| {
+            encryption.generation = known;
+            Ok(known + 1)
+        })?;
+        note(&meta, known, generation, clock).map_err(failed)?;
+    }
+    meta.close().map_err(failed)?;
+    Ok(is_old)
 }
 
 /// Only for a header of which both copies are there: the second one is written when the first is certain to stay. Otherwise a

@@ -38,6 +38,7 @@ mod tests;
 
 pub use check::{CheckOptions, CheckProgress, CheckReport, Finding, Problem, Shown};
 pub use error::{Error, Result};
+pub use generation::accept_header;
 pub use keys::{
     KeyInfo, NewKey, add_key, add_recovery_key, change_key, is_encrypted, keys, remove_key, unlock,
 };

@@ -263,7 +263,8 @@ fn unlock(
 }
 
 /// Opens the metadata; answers also whether pages of it may still be sealed with an earlier key.
-fn open_meta(
+/// Opens the metadata; also whether pages of it are still sealed with the key of an earlier epoch.
+pub(super) fn open_meta(
     path: &Path,
     found: &Found,
     keys: &Option<Arc<Keyring>>,

@@ -95,6 +95,16 @@ pub enum StoreError {
         /// The slots.
         ids: Vec<u32>,
     },
+    /// The header is an earlier one.
+    #[error("{}: this is an old header that was put back: it was changed {found} times, the store's {known} times", .path.display())]
+    OldHeader {
+        /// The store.
+        path: PathBuf,
+        /// How often the header that was found was changed.
+        found: u64,
+        /// How often the newest one was that the store has seen.
+        known: u64,
+    },
     /// A label that doesn't fit on a line.
     #[error("a key's label has at most {LABEL_LEN_MAX} bytes, on one line")]
     BadLabel,

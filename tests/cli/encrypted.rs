@@ -386,6 +386,29 @@ fn the_last_key_stays() {
 }
 
 #[test]
+fn an_old_header_is_accepted_when_somebody_says_so() {
+    let safe = Safe::new();
+    let old = fs::read(safe.0.store.join("store.toml")).unwrap();
+    for _ in 0..2 {
+        safe.verso("key add STORE --passphrase-file pass --new-key-file key").ok();
+    }
+    // What has not been opened for writing since doesn't know of them.
+    safe.verso("tidy STORE --passphrase-file pass").ok();
+    for name in ["store.toml", "store.copy.toml"] {
+        fs::write(safe.0.store.join(name), &old).unwrap();
+    }
+    let refused = ["an old header that was put back", "verso key accept"];
+    safe.verso("tidy STORE --passphrase-file pass").fails(5, &refused);
+    safe.verso("key accept STORE --key-file key").fails(KEY, &["wrong passphrase"]);
+    let said = safe.verso("key accept STORE --passphrase-file pass").ok().out;
+    assert!(said.contains("goes on with this header"), "{said}");
+    assert_eq!(safe.ids(), [1]);
+    safe.verso("tidy STORE --passphrase-file pass").ok();
+    let said = safe.verso("key accept STORE --passphrase-file pass").ok().out;
+    assert!(said.contains("nothing to accept"), "{said}");
+}
+
+#[test]
 fn a_printed_recovery_key_is_enough() {
     let safe = Safe::new();
     let ran = safe.verso("key recovery STORE --passphrase-file pass --label safe");

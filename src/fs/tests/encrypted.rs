@@ -201,13 +201,36 @@ fn a_header_put_back_from_yesterday_is_refused() {
     }
     for secret in [&leaver, &stays] {
         let refused = locker.try_open(secret);
-        assert!(matches!(refused, Err(StoreError::Header { why, .. }) if why.contains("put back")));
+        assert!(matches!(refused, Err(StoreError::OldHeader { .. })));
     }
     std::fs::write(locker.store().join(names[1]), &today[1]).unwrap();
     assert!(!locker.opens(&leaver));
     let locker = shut(locker.open(&stays));
     let mended = std::fs::read(locker.store().join(names[0])).unwrap();
     assert!(mended == today[0], "the newer copy counts, and mends the other one");
+}
+
+#[test]
+fn an_old_header_is_accepted_by_who_says_so_and_has_a_key_of_it() {
+    let (secret, other) = (typed("correct horse"), key_file(9));
+    let locker = shut(Locker::new(&secret).open(&secret));
+    let yesterday = std::fs::read(locker.store().join("store.toml")).unwrap();
+    locker.add(&secret, &other);
+    locker.add(&secret, &other);
+    let drive = locker.open(&other);
+    drive.save(Ino::ROOT, "a", b"kept");
+    let locker = shut(drive);
+    let accept = |secret| accept_header(&locker.store(), secret, &*locker.clock);
+    assert!(!accept(&secret).unwrap(), "this is no old one");
+    for name in ["store.toml", "store.copy.toml"] {
+        std::fs::write(locker.store().join(name), &yesterday).unwrap();
+    }
+    assert!(matches!(locker.try_open(&secret), Err(StoreError::OldHeader { .. })));
+    assert!(matches!(accept(&other), Err(StoreError::WrongKey(_))));
+    assert!(accept(&secret).unwrap());
+    let drive = locker.open(&secret);
+    assert_eq!(drive.load(Ino::ROOT, "a"), b"kept");
+    drop(shut(drive).open(&secret));
 }
 
 #[test]
