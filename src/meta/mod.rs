@@ -40,7 +40,7 @@ pub use names::Dentry;
 pub use past::{ContentState, FormerName, Period};
 pub use pins::Pin;
 pub use retention::{Holding, Kept, Place};
-pub use sealed::{PageKeys, epoch_of, oldest_epoch, rekey};
+pub use sealed::{PageKeys, oldest_epoch, rekey};
 pub use statistics::Totals;
 pub use upkeep::LastUpkeep;
 pub use writer::Redo;

@@ -23,7 +23,7 @@ pub(super) use cipher::tests::keys_of as test_keys;
 
 pub use cipher::PageKeys;
 pub(super) use first_look::verify_key;
-pub use rekey::{epoch_of, oldest_epoch, rekey};
+pub use rekey::{oldest_epoch, rekey};
 pub(super) use vfs::{Vfs, reserve_room};
 
 use rusqlite::ffi;

@@ -34,20 +34,6 @@ pub fn rekey(path: &Path, keys: &PageKeys) -> Result<()> {
     sys::sync_dir(directory.unwrap_or(Path::new("."))).map_err(failed(path))
 }
 
-/// With which key the first page of a database was sealed. Others may have older ones.
-///
-/// # Errors
-/// It doesn't open.
-pub fn epoch_of(path: &Path, keys: &PageKeys) -> Result<u32> {
-    let cipher = Cipher::new(keys).map_err(failed(path))?;
-    let mut file = File::open(path).map_err(failed(path))?;
-    let mut page = [0; PAGE_LEN];
-    file.read_exact(&mut page).map_err(failed(path))?;
-    let epoch = epoch_at_end(&page);
-    cipher.open_page(1, &mut page).map_err(damaged(1))?;
-    Ok(epoch)
-}
-
 /// The oldest key that a database needs, by what its pages say (they are not opened). Reads all of the file.
 ///
 /// # Errors
