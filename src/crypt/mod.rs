@@ -17,4 +17,4 @@ pub use keyring::Keyring;
 pub use recovery::{RecoveryKey, Typed};
 pub use sealed::{Forged, OneUse, SALT_LEN, Salt, TAG_LEN, open, seal};
 pub use secret::{BadSecret, PASSPHRASE_LEN_MIN, Secret, SecretKind};
-pub use slot::{Slot, SlotKey, SlotKind, SlotPlace, Stretching, unwrap_key, wrap_key};
+pub use slot::{Slot, SlotKey, SlotKind, SlotPlace, Stretching, to_hex, unwrap_key, wrap_key};

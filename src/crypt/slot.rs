@@ -193,7 +193,8 @@ fn open_key(with: &Key, context: &[u8], sealed: &mut [u8]) -> Option<Key> {
     Some(key)
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// Bytes as the header has them: two lower-case digits each.
+pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -24,8 +24,7 @@ pub(super) fn guard(
     clock: &dyn Clock,
 ) -> Result<(), StoreError> {
     let Some(keys) = keys else { return Ok(()) };
-    let failed = |error: meta::Error| open_error(path, error);
-    let known = meta.read(|view| view.header_generation()).map_err(failed)?;
+    let known = known(path, meta)?;
     refuse_older(path, found, known)?;
     if read_only {
         return Ok(());
@@ -39,7 +38,12 @@ pub(super) fn guard(
         );
         return Ok(());
     }
-    note(meta, known, found.generation(), clock).map_err(failed)
+    note(meta, known, found.generation(), clock).map_err(|error| open_error(path, error))
+}
+
+/// The generation of the newest header that the store has seen.
+pub(super) fn known(path: &Path, meta: &Meta) -> Result<u64, StoreError> {
+    meta.read(|view| view.header_generation()).map_err(|error: meta::Error| open_error(path, error))
 }
 
 /// Fails for a header that is older than the one that is known.
@@ -63,7 +67,7 @@ pub fn accept_header(store: &Path, have: &Secret, clock: &dyn Clock) -> Result<b
     let keys = Arc::new(unlocked(store, &found, have)?.keys);
     let (meta, _) = store::open_meta(store, &found, &Some(Arc::clone(&keys)), true)?;
     let failed = |error: meta::Error| open_error(store, error);
-    let known = meta.read(|view| view.header_generation()).map_err(failed)?;
+    let known = known(store, &meta)?;
     let is_old = found.generation() < known;
     if is_old {
         let generation = rewrite(store, found.header, &keys, |_, encryption, _| {
@@ -99,19 +103,18 @@ impl Volume {
     /// Notes a header that was changed while the store was open. Best effort: the next start does it too.
     pub(super) fn note_header(&self) {
         let Some(keys) = &self.keys else { return };
-        let noted = read_authentic(&self.store, keys).map_err(|error| error.to_string()).and_then(
-            |found| {
-                if found.needs_mending {
-                    return Ok(());
-                }
-                let known = self.meta.read(|view| view.header_generation());
-                known
-                    .and_then(|known| note(&self.meta, known, found.generation(), &*self.clock))
-                    .map_err(|error| error.to_string())
-            },
-        );
-        if let Err(error) = noted {
+        if let Err(error) = self.try_to_note_header(keys) {
             log::warn!("the store's header can't be looked at: {error}");
         }
+    }
+
+    fn try_to_note_header(&self, keys: &Keyring) -> Result<(), StoreError> {
+        let found = read_authentic(&self.store, keys)?;
+        if found.needs_mending {
+            return Ok(());
+        }
+        let known = known(&self.store, &self.meta)?;
+        note(&self.meta, known, found.generation(), &*self.clock)
+            .map_err(|error| open_error(&self.store, error))
     }
 }

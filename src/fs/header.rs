@@ -3,7 +3,7 @@
 
 use super::store_error::{StoreError, io_error};
 use crate::chunks::ChunkParams;
-use crate::crypt::{Key, Purpose, Slot};
+use crate::crypt::{self, Key, Purpose, Slot};
 use crate::sys::{self, failpoint};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -94,7 +94,7 @@ impl Header {
     pub(super) fn new(id: &[u8; 16], chunks: ChunkParams) -> Header {
         Header {
             format: FORMAT_PLAIN,
-            id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: crypt::to_hex(id),
             chunks: HeaderChunks {
                 algorithm: CHUNK_ALGORITHM.into(),
                 min_bytes: chunks.min(),
@@ -318,7 +318,7 @@ fn publish_second(store: &Path, text: &str) -> Result<(), StoreError> {
 }
 
 fn blake3_hex(text: &str) -> String {
-    crate::crypt::digest(text.as_bytes())
+    crypt::digest(text.as_bytes())
 }
 
 fn mac_of(text: &str, store: &[u8; 16], master: &Key) -> String {

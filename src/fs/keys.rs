@@ -254,9 +254,7 @@ pub(super) fn unlocked(
     let id = found.header.id();
     let place = SlotPlace { store: &id, epoch: encryption.epoch };
     for slot in &encryption.slots {
-        let key = slot.key_of(secret);
-        let opened = key.and_then(|key| slot.unwrap(&key, place).map(|master| (key, master)));
-        if let Some((key, master)) = opened {
+        if let Some((key, master)) = opened(slot, secret, place) {
             let keys = ring(store, found, encryption, &master)?;
             return Ok(Unlocked { keys, slot: (slot.id, key) });
         }
@@ -267,8 +265,15 @@ pub(super) fn unlocked(
     }
 }
 
-/// All keys that a master key opens.
-fn ring(
+/// What `secret` comes to in a slot, and the master key that is in it; `None` if it doesn't open it. Takes its time.
+pub(super) fn opened(slot: &Slot, secret: &Secret, place: SlotPlace<'_>) -> Option<(SlotKey, Key)> {
+    let key = slot.key_of(secret)?;
+    let master = slot.unwrap(&key, place)?;
+    Some((key, master))
+}
+
+/// All keys that a master key opens, which must be that of the header.
+pub(super) fn ring(
     store: &Path,
     found: &Found,
     encryption: &Encryption,

@@ -3,14 +3,13 @@
 use super::Error;
 use super::generation;
 use super::header::{self, Encryption, Found, OldMaster};
-use super::keys::{Unlocked, identity_context, old_context, read_authentic, rewrite, unlocked};
+use super::keys::{identity_context, old_context, opened, read_authentic, rewrite, ring};
 use super::options::VolumeOptions;
 use super::space::LOG_ROOM_BYTES;
 use super::store::{self, META_FILE};
 use super::store_error::{StoreError, io_error, open_error};
 use super::volume::Volume;
-use crate::crypt::{Keyring, Secret, Slot, SlotKey, SlotPlace, wrap_key};
-use crate::meta;
+use crate::crypt::{Keyring, Secret, SlotKey, SlotPlace, wrap_key};
 use crate::sys::{self, Clock, DirectoryLock};
 use std::path::Path;
 use std::sync::Arc;
@@ -69,25 +68,21 @@ fn kept_slots(
     let (mut slots, mut left, mut first) = (Vec::new(), Vec::new(), None);
     for slot in encryption.slots.iter().filter(|slot| !drop.contains(&slot.id)) {
         match secrets.iter().find_map(|secret| Some((opened(slot, secret, place)?, secret))) {
-            Some((key, secret)) => {
+            Some(((key, master), secret)) => {
                 slots.push((slot.id, key));
-                first.get_or_insert(secret);
+                first.get_or_insert((master, secret));
             }
             None => left.push(slot.id),
         }
     }
     match (first, left.is_empty()) {
-        (Some(secret), true) => {
-            let Unlocked { keys, .. } = unlocked(store, found, secret)?;
+        (Some((master, secret)), true) => {
+            let keys = ring(store, found, encryption, &master)?;
             Ok(Kept { slots, secret: Arc::clone(secret), keys })
         }
         (None, true) => Err(StoreError::LastKey(store.to_owned())),
         (_, false) => Err(StoreError::SlotsLeft { path: store.to_owned(), ids: left }),
     }
-}
-
-fn opened(slot: &Slot, secret: &Secret, place: SlotPlace<'_>) -> Option<SlotKey> {
-    slot.key_of(secret).filter(|key| slot.unwrap(key, place).is_some())
 }
 
 /// Fails where there is no room for the metadata a second time.
@@ -165,8 +160,7 @@ impl Volume {
     fn try_to_forget(&self, keys: &Keyring) -> Result<(), StoreError> {
         // A pack that a power cut brings back could be opened by nobody.
         self.ingest.packs().sync().map_err(|error| open_error(&self.store, error))?;
-        let known = self.meta.read(|view| view.header_generation());
-        let known = known.map_err(|error: meta::Error| open_error(&self.store, error))?;
+        let known = generation::known(&self.store, &self.meta)?;
         forget_old_keys(&self.store, keys, known)
     }
 }

@@ -263,7 +263,6 @@ fn unlock(
 }
 
 /// Opens the metadata; answers also whether pages of it may still be sealed with an earlier key.
-/// Opens the metadata; also whether pages of it are still sealed with the key of an earlier epoch.
 pub(super) fn open_meta(
     path: &Path,
     found: &Found,
