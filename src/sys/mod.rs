@@ -12,6 +12,7 @@ pub mod mount;
 pub mod mounts;
 mod process;
 mod publish;
+mod task;
 mod terminal;
 mod vectored;
 
@@ -28,5 +29,6 @@ pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };
 pub use publish::{publish, sync_dir};
+pub use task::{Task, Unattended};
 pub use terminal::Terminal;
 pub use vectored::{read_around, write_slices_at};
