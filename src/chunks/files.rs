@@ -2,7 +2,7 @@
 
 use super::cipher::Cipher;
 use super::format::{PackHeader, PackName};
-use super::{Error, Result, walk};
+use super::{Error, PackSource, Result, walk};
 use crate::crypt::Keyring;
 use crate::model::PackId;
 use lru::LruCache;
@@ -34,14 +34,21 @@ pub(super) struct Files {
     store: [u8; 16],
     /// The keys of an encrypted store.
     keys: Option<Arc<Keyring>>,
+    /// Brings packs that are not in the directory.
+    source: Option<Arc<dyn PackSource>>,
     /// Guards the descriptors; a leaf: nothing else is locked under it.
     open: Mutex<LruCache<PackId, Arc<PackFile>>>,
 }
 
 impl Files {
-    pub(super) fn new(directory: &Path, store: [u8; 16], keys: Option<Arc<Keyring>>) -> Files {
+    pub(super) fn new(
+        directory: &Path,
+        store: [u8; 16],
+        keys: Option<Arc<Keyring>>,
+        source: Option<Arc<dyn PackSource>>,
+    ) -> Files {
         let open = Mutex::new(LruCache::new(OPEN_FILES_MAX));
-        Files { directory: directory.to_owned(), store, keys, open }
+        Files { directory: directory.to_owned(), store, keys, source, open }
     }
 
     /// The keys of the store, if it is encrypted.
@@ -108,9 +115,20 @@ impl Files {
         std::fs::remove_file(&path).map_err(|error| Error::from_io(&path, error))
     }
 
+    /// The pack's file, which is brought first where it lies elsewhere.
+    fn open_or_bring(&self, pack: PackId, path: &Path) -> io::Result<File> {
+        match (File::open(path), &self.source) {
+            (Err(error), Some(source)) if error.kind() == io::ErrorKind::NotFound => {
+                source.bring(pack, path)?;
+                File::open(path)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     fn open(&self, pack: PackId) -> Result<PackFile> {
         let path = self.path(pack);
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        let file = self.open_or_bring(pack, &path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::damaged(pack, 0, "the pack file is missing"),
             _ => Error::from_io(&path, error),
         })?;
@@ -162,7 +180,7 @@ mod tests {
     #[test]
     fn a_missing_pack_is_damage_and_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Files::new(dir.path(), [0; 16], None).get(PackId(7)).err().unwrap();
+        let error = Files::new(dir.path(), [0; 16], None, None).get(PackId(7)).err().unwrap();
         assert!(matches!(error, Error::Damaged { pack: PackId(7), offset: 0, .. }));
     }
 }

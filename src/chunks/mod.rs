@@ -47,6 +47,7 @@ mod encrypted_recover_tests;
 #[allow(clippy::duplicate_mod)]
 #[path = "store_tests.rs"]
 mod encrypted_store_tests;
+mod source;
 mod tree;
 #[cfg(test)]
 mod untabled_tests;
@@ -59,6 +60,7 @@ pub use content::ContentHasher;
 pub use cut::{BadChunkParams, ChunkParams, Cutter};
 pub use error::{Error, Result};
 pub use format::{PLAIN_LEN_MAX, RECORD_HEADER_LEN};
+pub use source::PackSource;
 pub use store::{Base, PackInfo, PackOptions, PackStore, Stored};
 pub use tree::ContentTree;
 pub use walk::Record;

@@ -10,7 +10,7 @@ use super::cipher::Cipher;
 use super::files::Files;
 use super::format::{Codec, PLAIN_LEN_MAX, RecordHeader};
 use super::walk::{self, Record};
-use super::{ContentTree, Error, Result, codec, recover};
+use super::{ContentTree, Error, PackSource, Result, codec, recover};
 use crate::crypt::Keyring;
 use crate::model::{ChunkLocation, ChunkRef, PackId};
 use crate::sys::{self, failpoint};
@@ -38,12 +38,21 @@ pub struct PackOptions {
     pub read_only: bool,
     /// The keys of an encrypted store, with a master key at least.
     pub keys: Option<Arc<Keyring>>,
+    /// Where the packs lie, if not in the directory; only for a store that is read only.
+    pub source: Option<Arc<dyn PackSource>>,
 }
 
 impl Default for PackOptions {
     fn default() -> PackOptions {
         let (target_bytes, cache_bytes) = (32 << 20, 48 << 20);
-        PackOptions { target_bytes, level: 3, cache_bytes, read_only: false, keys: None }
+        PackOptions {
+            target_bytes,
+            level: 3,
+            cache_bytes,
+            read_only: false,
+            keys: None,
+            source: None,
+        }
     }
 }
 
@@ -132,6 +141,14 @@ impl State {
             next,
             ticket: 0,
         }
+    }
+
+    /// Of packs that are only read.
+    fn of(packs: Vec<PackInfo>) -> State {
+        let mut state = State::starting_at(PackId(0));
+        state.packs =
+            packs.iter().map(|pack| (pack.id, Pack { len: pack.len, sealed: pack.sealed })).collect();
+        state
     }
 
     /// Enters a pack whose bytes may not be on the disk.
@@ -240,9 +257,13 @@ impl PackStore {
     /// # Errors
     /// `Newer` for a pack of a newer format, `OtherKind` and `KeyMissing` where the keys don't fit. Damage is not an error here: it is met when it is read.
     pub fn open(directory: &Path, store_id: [u8; 16], options: PackOptions) -> Result<PackStore> {
-        let files = Files::new(directory, store_id, options.keys.clone());
+        let source = options.source.clone().filter(|_| options.read_only);
+        let files = Files::new(directory, store_id, options.keys.clone(), source.clone());
         let target_bytes = (!options.read_only).then_some(options.target_bytes);
-        let mut state = recover::load(&files, target_bytes)?;
+        let mut state = match source {
+            None => recover::load(&files, target_bytes)?,
+            Some(source) => State::of(source.packs()),
+        };
         let read_only = options.read_only;
         if !read_only {
             // A killed predecessor may have made a pack without making its name durable.

@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod dirs;
 mod error;
+mod freeze;
 mod generation;
 mod header;
 mod history;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use check::{CheckOptions, CheckProgress, CheckReport, Finding, Problem, Shown};
 pub use error::{Error, Result};
+pub use freeze::Frozen;
 pub use generation::accept_header;
 pub use keys::{
     KeyInfo, NewKey, add_key, add_recovery_key, change_key, is_encrypted, keys, remove_key, unlock,

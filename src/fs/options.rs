@@ -1,5 +1,6 @@
 //! How a volume behaves.
 
+use crate::chunks::PackSource;
 use crate::crypt::Secret;
 use crate::model::{Policy, Rules, Zone};
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct VolumeOptions {
     pub seal_threads: usize,
     /// What unlocks the store, if it is encrypted.
     pub secret: Option<Arc<Secret>>,
+    /// Where the packs lie, if not in the store; with `read_only`.
+    pub pack_source: Option<Arc<dyn PackSource>>,
 }
 
 impl Default for VolumeOptions {
@@ -75,6 +78,7 @@ impl Default for VolumeOptions {
             zone: Zone::UTC,
             seal_threads: 2,
             secret: None,
+            pack_source: None,
         }
     }
 }

@@ -211,6 +211,7 @@ impl Volume {
             cache_bytes: options.cache_bytes,
             read_only: options.read_only,
             keys: keys.clone(),
+            source: options.pack_source.clone(),
         };
         let packs = PackStore::open(&path.join(PACKS_DIR), found.header.id(), pack_options)
             .map_err(|error: chunks::Error| open_error(path, error))?;

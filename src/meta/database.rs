@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::sealed::{self, PageKeys, Vfs};
 use super::writer::Writer;
-use super::{Error, Result, erase, past, schema, upkeep};
+use super::{Error, Result, erase, parts, past, schema, upkeep};
 use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
@@ -40,6 +40,8 @@ pub struct Meta {
     slots: SipHasher24,
     /// Guards the one connection that writes; whoever changes something holds it meanwhile.
     pub(super) writer: Mutex<Writer>,
+    /// Held by who copies the log back, and by who needs the database's file to stay as it is. Taken before `writer`.
+    pub(super) checkpointing: Mutex<()>,
     /// Whether the writer holds deferred work. Set and cleared under its lock.
     pub(super) has_deferred: AtomicBool,
     /// Idle reading connections.
@@ -78,6 +80,7 @@ impl Meta {
         past::prepare(&writer)?;
         erase::prepare(&writer)?;
         upkeep::prepare(&writer)?;
+        parts::prepare(&writer)?;
         let counters = Counters::load(&writer)?;
         let key: [u8; 16] =
             writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;
@@ -90,6 +93,7 @@ impl Meta {
             counters,
             slots: SipHasher24::new_with_key(&key),
             writer: Mutex::new(Writer::new(writer)),
+            checkpointing: Mutex::new(()),
             has_deferred: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
             log,
@@ -185,6 +189,25 @@ impl Meta {
     /// An emptied log is better than one that is written over from its start: its frames don't fall on
     /// pages, and to write a part of a page that the kernel doesn't hold, it reads it from the disk.
     pub fn checkpoint(&self) -> Result<()> {
+        let _alone = self.checkpointing.lock();
+        self.checkpoint_alone()
+    }
+
+    /// Like [`Meta::checkpoint`], but answers false at once where another one is under way, or the metadata is frozen.
+    pub fn try_checkpoint(&self) -> Result<bool> {
+        match self.checkpointing.try_lock() {
+            Some(_alone) => self.checkpoint_alone().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Where the database's file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `checkpointing` is held.
+    pub(super) fn checkpoint_alone(&self) -> Result<()> {
         self.read_beside(|view| {
             Ok::<_, Error>(view.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
         })?;
@@ -198,6 +221,7 @@ impl Meta {
 
     /// Copies the log back and empties it: at an orderly stop.
     pub fn close(&self) -> Result<()> {
+        let _alone = self.checkpointing.lock();
         self.readers.lock().clear();
         let mut writer = self.writer.lock();
         self.settle_deferred(&mut writer)?;
@@ -309,7 +333,7 @@ fn open_log(path: &Path) -> std::io::Result<File> {
     Ok(log)
 }
 
-fn log_path(path: &Path) -> PathBuf {
+pub(super) fn log_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
