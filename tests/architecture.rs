@@ -55,7 +55,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http"]),
     ("imagesize", &["recall"]),
     ("indicatif", &["cli"]),
-    ("jiff", &["model"]),
+    ("jiff", &["model", "jobs"]),
     ("libc", &["sys", "fs", "fuse"]),
     ("log", &[]),
     ("lru", &["chunks", "fs"]),

@@ -20,17 +20,17 @@ struct Report {
     store: PathBuf,
     daemon: Option<Daemon>,
     /// Of the daemon.
-    upkeep: Option<Upkeep>,
+    jobs: Option<Vec<Job>>,
     volume: Volume,
     /// Only where it was asked for.
     room: Option<Room>,
 }
 
-/// When upkeep runs next, and what went wrong the last time.
+/// When a job runs next.
 #[derive(Debug, Deserialize)]
-struct Upkeep {
+struct Job {
+    name: String,
     next: Option<i64>,
-    error: Option<String>,
 }
 
 /// The last upkeep that ran to its end.
@@ -182,13 +182,10 @@ impl Report {
                 format!("{}: {} came free", time(last.ended), format_bytes(last.bytes_freed))
             }
         };
-        let Some(upkeep) = &self.upkeep else { return text };
-        match upkeep.next {
+        let Some(jobs) = &self.jobs else { return text };
+        match jobs.iter().find(|job| job.name == "retention").and_then(|job| job.next) {
             Some(next) => text += &format!("; next {}", time(next)),
             None => text += "; none by itself",
-        }
-        if let Some(error) = &upkeep.error {
-            text += &format!("; the last try failed: {error}");
         }
         text
     }
@@ -258,7 +255,7 @@ mod tests {
                 "disk_bytes": 1_u64 << 40, "reserve_held_bytes": 64_u64 << 20, "encryption": null,
                 "last_upkeep": { "ended": 0, "rows_dropped": 1, "bytes_freed": 1024 }
             },
-            "upkeep": { "next": 60_000_000_000_i64, "error": null }
+            "jobs": [{ "name": "retention", "next": 60_000_000_000_i64 }]
         });
         Report::deserialize(report).unwrap()
     }

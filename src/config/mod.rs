@@ -5,6 +5,7 @@
 //! that file against the defaults here.
 
 mod error;
+mod jobs;
 mod raw;
 mod resolve;
 mod retention;
@@ -13,6 +14,7 @@ mod source;
 mod units;
 
 pub use error::ConfigError;
+pub use jobs::JobsConfig;
 pub use resolve::{
     Atime, Config, ControlConfig, EncryptionConfig, HistoryConfig, LogConfig, LogLevel,
     MountConfig, StoreConfig, TreeConfig,

@@ -14,6 +14,7 @@ pub(super) struct Raw {
     pub(super) tree: Tree,
     pub(super) history: History,
     pub(super) retention: Retention,
+    pub(super) jobs: Jobs,
     pub(super) mount: Mount,
     pub(super) log: Log,
     pub(super) control: Control,
@@ -76,8 +77,24 @@ pub(super) struct History {
 pub(super) struct Retention {
     pub(super) floor: Time,
     pub(super) thinning: Vec<String>,
-    pub(super) interval: Time,
     pub(super) grace: Time,
+    /// Of earlier versions: it has another place now.
+    #[serde(skip_serializing)]
+    pub(super) interval: Option<toml::Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Jobs {
+    pub(super) retention: String,
+    pub(super) scrub: String,
+    pub(super) scrub_period: Time,
+    pub(super) archive: String,
+    pub(super) archive_after: String,
+    pub(super) time_zone: String,
+    pub(super) jitter: Time,
+    pub(super) bytes_per_second_max: Size,
+    pub(super) on_failure: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,8 +167,24 @@ impl Default for Retention {
         Retention {
             floor: Time(hour * 24 * 30),
             thinning: ["all 1d", "hourly 7d", "daily 30d", "weekly"].map(String::from).to_vec(),
-            interval: Time(hour * 6),
             grace: Time(hour),
+            interval: None,
+        }
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Jobs {
+        Jobs {
+            retention: "every 6h".to_owned(),
+            scrub: "0 4 * * *".to_owned(),
+            scrub_period: Time(Duration::from_secs(30 * 24 * 3600)),
+            archive: "30 4 * * *".to_owned(),
+            archive_after: "90d".to_owned(),
+            time_zone: String::new(),
+            jitter: Time(Duration::from_secs(5 * 60)),
+            bytes_per_second_max: Size(0),
+            on_failure: String::new(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From what was written down to what it means. Every rule about a value is here.
 
+use super::jobs::{self, JobsConfig};
 use super::raw::{self, Raw};
 use super::retention::{self, RetentionConfig};
 use super::rules;
@@ -21,6 +22,8 @@ pub struct Config {
     pub history: HistoryConfig,
     /// What of the past is kept.
     pub retention: RetentionConfig,
+    /// What runs by itself.
+    pub jobs: JobsConfig,
     /// The mount.
     pub mount: MountConfig,
     /// The log.
@@ -157,6 +160,7 @@ impl Config {
             tree: TreeConfig { stages: resolve_stages(&raw.tree.stages)? },
             history: resolve_history(&raw.history)?,
             retention: retention::resolve(&raw.retention)?,
+            jobs: jobs::resolve(&raw.jobs)?,
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
@@ -223,7 +227,7 @@ fn resolve_encryption(raw: &raw::Encryption) -> Result<EncryptionConfig, Broken>
 }
 
 /// An absolute path; `None` if nothing is written there.
-fn resolve_path(key: &'static str, text: &str) -> Result<Option<PathBuf>, Broken> {
+pub(super) fn resolve_path(key: &'static str, text: &str) -> Result<Option<PathBuf>, Broken> {
     match text {
         "" => Ok(None),
         path if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
@@ -311,7 +315,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 19] = [
+        let broken: [(Change, &str); 26] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
@@ -327,6 +331,13 @@ mod tests {
             (|raw| raw.history.never.push("a/b".into()), "history.never"),
             (|raw| raw.retention.floor = Time(Duration::MAX), "retention.floor"),
             (|raw| raw.retention.thinning.push("yearly".into()), "retention.thinning"),
+            (|raw| raw.retention.interval = Some(6.into()), "retention.interval"),
+            (|raw| raw.jobs.retention = " ".into(), "jobs.retention"),
+            (|raw| raw.jobs.time_zone = "Europe/Nowhere".into(), "jobs.time_zone"),
+            (|raw| raw.jobs.jitter = Time(Duration::MAX), "jobs.jitter"),
+            (|raw| raw.jobs.on_failure = "mail".into(), "jobs.on_failure"),
+            (|raw| raw.jobs.scrub_period = Time(Duration::ZERO), "jobs.scrub_period"),
+            (|raw| raw.jobs.archive_after = "soon".into(), "jobs.archive_after"),
             (|raw| raw.mount.atime = "strict".into(), "mount.atime"),
             (|raw| raw.mount.threads = 65, "mount.threads"),
             (|raw| raw.log.level = "loud".into(), "log.level"),

@@ -1,6 +1,6 @@
 //! `[retention]`: what of the past is kept.
 
-use super::resolve::{Broken, within};
+use super::resolve::{Broken, broken, within};
 use super::{raw, units};
 use crate::model::{Keep, Policy, Step};
 use std::time::Duration;
@@ -20,8 +20,6 @@ const KEEPS: [(&str, Keep); 4] = [
 pub struct RetentionConfig {
     /// What is kept, and for how long.
     pub policy: Policy,
-    /// How often what nothing keeps is looked for; zero: never.
-    pub interval: Duration,
     /// How long what nothing names stays before it is removed.
     pub grace: Duration,
 }
@@ -29,11 +27,14 @@ pub struct RetentionConfig {
 pub(super) fn resolve(raw: &raw::Retention) -> Result<RetentionConfig, Broken> {
     let ages = Duration::ZERO..=AGE_MAX;
     let floor = floor("retention.floor", raw.floor.0)?;
-    let interval = within("retention.interval", raw.interval.0, ages.clone(), "at most 365000d")?;
+    if raw.interval.is_some() {
+        let message = "is now jobs.retention: in [jobs], retention = \"every 6h\" (or \"never\", or a cron expression)";
+        return broken("retention.interval", message);
+    }
     let grace = within("retention.grace", raw.grace.0, ages, "at most 365000d")?;
     let thinning = steps("retention.thinning", &raw.thinning)?;
     let policy = Policy { floor, thinning, versions_max: None, bytes_max: None };
-    Ok(RetentionConfig { policy, interval, grace })
+    Ok(RetentionConfig { policy, grace })
 }
 
 /// What is kept beyond the floor, as the setting `key` says.

@@ -8,6 +8,7 @@ mod contract;
 mod drive;
 mod events;
 mod history;
+mod jobs;
 mod keys;
 mod logger;
 mod mountpoint;
@@ -19,7 +20,6 @@ mod status;
 mod store;
 mod tidy;
 mod umount;
-mod upkeep;
 mod waited;
 mod why;
 
@@ -125,7 +125,7 @@ fn show_config(file: Option<PathBuf>, store: Option<PathBuf>) -> Result<(), Fail
 
 fn check_config(file: Option<PathBuf>, store: Option<PathBuf>) -> Result<(), Failure> {
     let sources = read_settings(file.as_deref(), store.as_deref())?;
-    sources.config()?;
+    jobs::check_schedules(&sources.config()?)?;
     match sources.file() {
         Some(path) => say(&format!("{}: no mistakes", path.display())),
         None => say("no settings file, the built-in defaults hold; no mistakes"),

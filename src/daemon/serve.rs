@@ -5,14 +5,14 @@ use super::logger::{self, LogFile};
 use super::plan::Plan;
 use super::secrets::Given;
 use super::status::volume_status;
-use super::upkeep::{Schedule, Upkeep};
-use super::{busy, failed, mountpoint, read_settings, store};
+use super::{busy, failed, jobs, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
 use crate::crypt::Secret;
 use crate::fs::{self, CheckOptions, CheckProgress, Volume};
 use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
+use crate::jobs::Scheduler;
 use crate::model::{Ino, Zone, parse_when};
 use crate::sys::{self, Clock, SystemClock};
 use parking_lot::Mutex;
@@ -72,7 +72,7 @@ pub(super) fn serve(plan: &Plan, given: &Given, starter: &mut dyn Starter) -> Re
     drive.close()
 }
 
-fn tell_systemd(state: NotifyState<'_>) {
+pub(super) fn tell_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         log::warn!("cannot notify systemd: {error}");
     }
@@ -90,7 +90,7 @@ struct Drive {
     control: Option<Server>,
     /// The check that is running, or the last one.
     check: Arc<CheckProgress>,
-    upkeep: Option<Upkeep>,
+    jobs: Option<Arc<Scheduler>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -106,6 +106,7 @@ impl Drive {
         // A drive of the past is reached through it.
         config.history.directory |= flags.at.is_some();
         let mut heard = |line: &str| starter.say(line);
+        jobs::check_schedules(&config)?;
         let mountpoint =
             mountpoint::prepare(&plan.store, &plan.mountpoint, flags.nonempty, &mut heard)?;
         refuse_allow_other(flags.allow_other)?;
@@ -131,10 +132,13 @@ impl Drive {
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
         let check = Arc::new(CheckProgress::default());
         let stopping = Arc::new(AtomicBool::new(false));
-        let schedule = Arc::new(Schedule::default());
+        let jobs = match flags.read_only {
+            true => None,
+            false => jobs::start(&volume, &config, jobs::jobs(&volume, &config)?).map(Arc::new),
+        };
         let desk = Desk {
             check: Arc::clone(&check),
-            schedule: Arc::clone(&schedule),
+            jobs: jobs.clone(),
             checking: Mutex::new(()),
             volume: Arc::clone(&volume),
             mountpoint: mountpoint.clone(),
@@ -143,10 +147,6 @@ impl Drive {
             events,
         };
         let control = start_control(&store, &config, desk);
-        let upkeep = match flags.read_only {
-            true => None,
-            false => Upkeep::start(&volume, &config.retention, &schedule),
-        };
         Ok(Drive {
             store,
             mountpoint,
@@ -157,7 +157,7 @@ impl Drive {
             mounted,
             control,
             check,
-            upkeep,
+            jobs,
             stopping,
         })
     }
@@ -231,7 +231,9 @@ impl Drive {
         // A check holds a snapshot, which closing the metadata would wait for.
         self.check.stop();
         self.stopping.store(true, Ordering::Relaxed);
-        drop((self.control, self.upkeep));
+        drop(self.control);
+        // A request that is still being answered may hold them.
+        self.jobs.iter().for_each(|jobs| jobs.stop());
         match self.volume.close() {
             Ok(()) => {
                 log::info!("everything is in {}", self.store.display());
@@ -348,7 +350,7 @@ struct Desk {
     check: Arc<CheckProgress>,
     /// Held by the one check that runs.
     checking: Mutex<()>,
-    schedule: Arc<Schedule>,
+    jobs: Option<Arc<Scheduler>>,
     volume: Arc<Volume>,
     mountpoint: PathBuf,
     read_only: bool,
@@ -369,7 +371,8 @@ impl Control for Desk {
                 "mountpoint": self.mountpoint,
                 "read_only": self.read_only,
             },
-            "upkeep": self.schedule.to_json(),
+            "jobs": self.jobs.as_ref().map(|jobs| jobs.state()),
+            "concerns": self.jobs.as_ref().map(|jobs| jobs.concerns()),
             "volume": status,
         }))
     }

@@ -12,6 +12,7 @@ mod header;
 mod history;
 mod ingest;
 mod io;
+mod jobs;
 mod keys;
 mod names;
 mod node;

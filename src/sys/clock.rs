@@ -8,6 +8,11 @@ use std::time::{Duration, SystemTime};
 pub trait Clock: Send + Sync {
     /// The present time. May step back, as the machine's clock does.
     fn now(&self) -> Timestamp;
+
+    /// Seconds since the machine was started, with the time that it slept; nobody sets this one. `None`: not known.
+    fn since_boot(&self) -> Option<i64> {
+        seconds_since_boot()
+    }
 }
 
 /// The machine's clock.
@@ -28,29 +33,38 @@ pub fn seconds_since_boot() -> Option<i64> {
 
 /// A clock that stands still until it is told otherwise, for tests.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    /// Nanoseconds that passed since it was made; setting it is none of them.
+    passed: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> ManualClock {
-        ManualClock(AtomicI64::new(now.0))
+        ManualClock { now: AtomicI64::new(now.0), passed: AtomicI64::new(0) }
     }
 
-    /// Sets the time, forward or back.
+    /// Sets the time, forward or back, as somebody does who sets the machine's clock.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.now.store(now.0, Ordering::SeqCst);
     }
 
-    /// Moves the time forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let nanos = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
-        self.0.fetch_add(nanos, Ordering::SeqCst);
+        self.passed.fetch_add(nanos, Ordering::SeqCst);
+        self.now.fetch_add(nanos, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Option<i64> {
+        Some(self.passed.load(Ordering::SeqCst) / 1_000_000_000)
     }
 }
 

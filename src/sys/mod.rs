@@ -10,6 +10,7 @@ mod lock;
 mod memory;
 pub mod mount;
 pub mod mounts;
+mod priority;
 mod process;
 mod publish;
 mod task;
@@ -25,6 +26,7 @@ pub use identity::{current_user, random_bytes};
 pub use inherited::{take_descriptors, take_stdin, take_variable};
 pub use lock::{DirectoryLock, LockError, StoreLock};
 pub use memory::{Locked, forbid_core_dumps, machine_memory};
+pub use priority::{kill_group, lower_priority};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };

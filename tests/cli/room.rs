@@ -67,7 +67,7 @@ fn status_says_what_comes_free_when_mounted_and_not() {
     let is_mine = |report: &&Value| report["store"] == bench.store.to_str().unwrap();
     let mine = all.as_array().unwrap().iter().find(is_mine).unwrap();
     about(&mine["room"]["living_bytes"], 1_000_000);
-    let next = json(bench.verso("status DRIVE --json"))["upkeep"]["next"].as_i64().unwrap();
+    let next = json(bench.verso("status DRIVE --json"))["jobs"][0]["next"].as_i64().unwrap();
     assert!(next > 0);
     bench.unmount();
     check("STORE");

@@ -49,7 +49,7 @@ impl Options {
             ("VERSO_RETENTION__FLOOR", "0s"),
             ("VERSO_RETENTION__THINNING", "[]"),
             ("VERSO_RETENTION__GRACE", "0s"),
-            ("VERSO_RETENTION__INTERVAL", "300ms"),
+            ("VERSO_JOBS__RETENTION", "every 300ms"),
             ("VERSO_STORE__PACK_BYTES_TARGET", "1MiB"),
         ];
         Options { settings, ..Options::default() }

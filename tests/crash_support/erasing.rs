@@ -28,7 +28,7 @@ pub(crate) struct Erasure {
 impl Erasure {
     pub(crate) fn new(rng: &mut Rng) -> Erasure {
         let scratch = Scratch::new("erasing");
-        let settings = vec![("VERSO_HISTORY__SLOT", "0s"), ("VERSO_RETENTION__INTERVAL", "0s")];
+        let settings = vec![("VERSO_HISTORY__SLOT", "0s"), ("VERSO_JOBS__RETENTION", "never")];
         let options = Options { settings, ..Options::default() };
         let mut erasure = Erasure {
             drive: None,

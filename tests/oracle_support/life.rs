@@ -40,7 +40,7 @@ impl Life {
     /// On a new drive with slots of so many seconds.
     pub(crate) fn new(test: &str, slot: (&'static str, Duration), rng: &mut Rng) -> Life {
         let scratch = Scratch::new(test);
-        let settings = vec![("VERSO_HISTORY__SLOT", slot.0), ("VERSO_RETENTION__INTERVAL", "0s")];
+        let settings = vec![("VERSO_HISTORY__SLOT", slot.0), ("VERSO_JOBS__RETENTION", "never")];
         let options = Options { settings, ..Options::default() };
         let mountpoint = scratch.dir("mnt");
         scratch.dir("then");

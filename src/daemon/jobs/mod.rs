@@ -1,0 +1,77 @@
+//! Which jobs a drive has, and what the rest of the daemon does with them.
+
+mod retention;
+
+use crate::cli::{Exit, Failure};
+use crate::config::Config;
+use crate::fs::Volume;
+use crate::jobs::{Finished, Heard, Job, Options, Schedule, Scheduler};
+use crate::model::Zone;
+use crate::sys::SystemClock;
+use std::sync::Arc;
+
+/// The lane of what works on the store itself.
+const STORE_LANE: &str = "store";
+
+/// The jobs of a store: the one place that knows all of them.
+///
+/// # Errors
+/// A schedule in the settings that is none.
+pub(super) fn jobs(volume: &Arc<Volume>, config: &Config) -> Result<Vec<Job>, Failure> {
+    let schedules = Schedules::new(config);
+    Ok(vec![retention::job(volume, config, &schedules)?])
+}
+
+/// Reads the schedules in the settings.
+pub(super) struct Schedules {
+    zone: Zone,
+}
+
+impl Schedules {
+    pub(super) fn new(config: &Config) -> Schedules {
+        Schedules { zone: config.jobs.time_zone.clone().unwrap_or_else(Zone::system) }
+    }
+
+    /// What the setting `key` says.
+    pub(super) fn read(&self, key: &str, text: &str) -> Result<Schedule, Failure> {
+        Schedule::parse(text, &self.zone)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{key}: {error}")))
+    }
+}
+
+/// Whether all schedules in the settings are such.
+pub(super) fn check_schedules(config: &Config) -> Result<(), Failure> {
+    let schedules = Schedules::new(config);
+    let jobs = &config.jobs;
+    let settings = [
+        ("jobs.retention", &jobs.retention),
+        ("jobs.scrub", &jobs.scrub),
+        ("jobs.archive", &jobs.archive),
+    ];
+    settings.into_iter().try_for_each(|(key, text)| schedules.read(key, text).map(|_| ()))
+}
+
+/// Lets the jobs of a drive run. Without them the drive still is one: that they can't be started is logged.
+pub(super) fn start(volume: &Arc<Volume>, config: &Config, jobs: Vec<Job>) -> Option<Scheduler> {
+    let options = Options {
+        store: volume.store_path().to_owned(),
+        jitter_max: config.jobs.jitter,
+        bytes_per_second_max: config.jobs.bytes_per_second_max,
+        on_failure: config.jobs.on_failure.clone(),
+        idle: volume.idle_before_open(),
+    };
+    let heard: Heard = Arc::new(|job: &Job, finished: &Finished| tell_systemd(job, finished));
+    let record: Arc<Volume> = Arc::clone(volume);
+    Scheduler::start(record, jobs, &options, Arc::new(SystemClock), heard)
+        .inspect_err(|error| log::error!("no job will run by itself: {error}"))
+        .ok()
+}
+
+/// What `systemctl status` shows.
+fn tell_systemd(job: &Job, finished: &Finished) {
+    let status = match &finished.error {
+        Some(error) => format!("job {} failed: {error}", job.name),
+        None => format!("job {} {}", job.name, finished.outcome.word()),
+    };
+    super::serve::tell_systemd(sd_notify::NotifyState::Status(&status));
+}
