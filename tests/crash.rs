@@ -66,7 +66,10 @@ fn killed_at_every_failpoint() {
     }
     let mut rng = Rng::announced("killed_at_every_failpoint");
     let mut names = failpoints::all();
-    names.retain(|name| !name.starts_with(ERASING) && !failpoints::is_of_keys(name));
+    names.retain(|name| {
+        let has_its_own = failpoints::is_of_keys(name) || failpoints::is_of_backups(name);
+        !name.starts_with(ERASING) && !has_its_own
+    });
     assert!(!names.is_empty(), "no failpoint in the sources");
     let mut silent = Vec::new();
     for name in &names {

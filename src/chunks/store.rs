@@ -146,8 +146,10 @@ impl State {
     /// Of packs that are only read.
     fn of(packs: Vec<PackInfo>) -> State {
         let mut state = State::starting_at(PackId(0));
-        state.packs =
-            packs.iter().map(|pack| (pack.id, Pack { len: pack.len, sealed: pack.sealed })).collect();
+        state.packs = packs
+            .iter()
+            .map(|pack| (pack.id, Pack { len: pack.len, sealed: pack.sealed }))
+            .collect();
         state
     }
 

@@ -203,18 +203,7 @@ impl Volume {
             await_last_moment(&meta, &*clock);
         }
         generation::guard(path, &found, keys.as_deref(), &meta, options.read_only, &*clock)?;
-        let disk = sys::disk_space(path).map_err(io_error(path))?;
-        let pack_bytes = options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN);
-        let pack_options = PackOptions {
-            target_bytes: pack_bytes,
-            level: options.compression_level,
-            cache_bytes: options.cache_bytes,
-            read_only: options.read_only,
-            keys: keys.clone(),
-            source: options.pack_source.clone(),
-        };
-        let packs = PackStore::open(&path.join(PACKS_DIR), found.header.id(), pack_options)
-            .map_err(|error: chunks::Error| open_error(path, error))?;
+        let packs = open_packs(path, &found, &keys, &options)?;
         if !options.read_only {
             recover::recover(&meta, &packs, &*clock).map_err(|error| open_error(path, error))?;
         }
@@ -247,6 +236,25 @@ impl Volume {
         }
         Ok(volume)
     }
+}
+
+fn open_packs(
+    path: &Path,
+    found: &Found,
+    keys: &Option<Arc<Keyring>>,
+    options: &VolumeOptions,
+) -> Result<PackStore, StoreError> {
+    let disk = sys::disk_space(path).map_err(io_error(path))?;
+    let pack_options = PackOptions {
+        target_bytes: options.pack_bytes.min(disk.total / PACK_PART_OF_DISK).max(PACK_BYTES_MIN),
+        level: options.compression_level,
+        cache_bytes: options.cache_bytes,
+        read_only: options.read_only,
+        keys: keys.clone(),
+        source: options.pack_source.clone(),
+    };
+    PackStore::open(&path.join(PACKS_DIR), found.header.id(), pack_options)
+        .map_err(|error: chunks::Error| open_error(path, error))
 }
 
 /// The keys of an encrypted store.

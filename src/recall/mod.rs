@@ -27,5 +27,5 @@ pub use log::{Event, Log, log};
 pub use pin::{pin, unpin};
 pub use put_back::{Done, Place, Rewind, Rewound, plan_rewind, restore, rewind, undelete};
 pub use stored::Stored;
-pub use tree::{Progress, Tree, printable};
+pub use tree::{Progress, Source, Tree, printable};
 pub use users::Users;

@@ -25,6 +25,12 @@ fn names_in(source: &str) -> Vec<String> {
     calls.filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
 }
 
+/// Whether it is a step of backups, which `tests/backup_crash.rs` dies at.
+#[allow(dead_code)] // not every test that names failpoints needs it
+pub(crate) fn is_of_backups(name: &str) -> bool {
+    ["backup-", "prune-", "restore-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Whether it is a step of changing keys, which `tests/key_crash.rs` dies at.
 pub(crate) fn is_of_keys(name: &str) -> bool {
     ["key-", "rekey-"].iter().any(|prefix| name.starts_with(prefix))

@@ -1,0 +1,290 @@
+//! A store out of a generation.
+//!
+//! The header comes last: before, there is no store. A pack appears under its name when it is whole and on the disk; so a restore that was
+//! interrupted goes on with the packs that it lacks.
+
+use super::blocks::BlockReader;
+use super::catalog::PackLists;
+use super::location::Location;
+use super::manifest::{Manifest, PACK_LIST, Pack, StoredFile};
+use super::packs::RemotePacks;
+use super::{Error, Result};
+use crate::model::PackId;
+use crate::sys::{self, Task, failpoint};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Says which generation is being restored into a directory.
+const RESTORING: &str = "restoring.json";
+const PACKS_DIR: &str = "packs";
+/// Room that is left on the disk beside what is restored.
+const ROOM_BYTES: u64 = 64 << 20;
+
+/// What is being restored.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Restoring {
+    store: String,
+    generation: String,
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The generation.
+    pub generation: String,
+    /// Its newest moment, in nanoseconds since 1970.
+    pub moment: i64,
+    /// Bytes of all its packs.
+    pub pack_bytes: u64,
+    /// Bytes of packs that were fetched.
+    pub fetched_bytes: u64,
+}
+
+/// Makes the store of a generation in the directory `store`: a missing or empty one, or one in which this was interrupted before.
+///
+/// # Errors
+/// `Occupied` where something else is there; `Stopped`; `Damaged` where the location's copy is; `Io`.
+pub fn restore(
+    location: &Location,
+    manifest: &Manifest,
+    store: &Path,
+    connections: usize,
+    task: &dyn Task,
+) -> Result<Restored> {
+    task.step("reading what is to be fetched");
+    let packs = PackLists::new(location).packs(manifest)?;
+    begin(manifest, store)?;
+    let packs_dir = store.join(PACKS_DIR);
+    let missing: Vec<&Pack> = packs.iter().filter(|pack| !is_there(&packs_dir, pack)).collect();
+    refuse_full(store, &missing, manifest)?;
+    task.step("fetching packs");
+    let all: u64 = packs.iter().map(Pack::bytes).sum();
+    let fetched_bytes = missing.iter().map(|pack| pack.bytes()).sum();
+    fetch_all(
+        location,
+        manifest,
+        &missing,
+        &packs_dir,
+        connections,
+        (all - fetched_bytes, all),
+        task,
+    )?;
+    sync_dir(&packs_dir)?;
+    failpoint::hit("restore-after-packs");
+    task.step("fetching the metadata");
+    let mut reader = BlockReader::new(location, manifest);
+    for file in store_files(manifest) {
+        fetch_file(&mut reader, file, &store.join(&file.name), task)?;
+        failpoint::hit("restore-after-file");
+    }
+    sync_dir(store)?;
+    let mark = store.join(RESTORING);
+    std::fs::remove_file(&mark).map_err(io_error(&mark))?;
+    sync_dir(store)?;
+    let (generation, moment) = (manifest.generation.clone(), manifest.moment);
+    Ok(Restored { generation, moment, pack_bytes: all, fetched_bytes })
+}
+
+/// Puts everything but the packs of a generation into an empty directory, and answers where the packs come from: for a store that is read
+/// only, and only in part.
+pub fn prepare(
+    location: &Arc<Location>,
+    manifest: &Manifest,
+    scratch: &Path,
+    cache_bytes_max: u64,
+    task: &dyn Task,
+) -> Result<RemotePacks> {
+    let packs_dir = scratch.join(PACKS_DIR);
+    std::fs::create_dir_all(&packs_dir).map_err(io_error(&packs_dir))?;
+    let mut reader = BlockReader::new(location, manifest);
+    for file in store_files(manifest) {
+        fetch_file(&mut reader, file, &scratch.join(&file.name), task)?;
+    }
+    RemotePacks::new(location, manifest, cache_bytes_max)
+}
+
+/// The store's own files, the header last.
+fn store_files(manifest: &Manifest) -> impl Iterator<Item = &StoredFile> {
+    manifest.files.iter().filter(|file| !file.name.starts_with(PACK_LIST))
+}
+
+/// Takes the directory for this restore.
+fn begin(manifest: &Manifest, store: &Path) -> Result<()> {
+    let mine = Restoring { store: manifest.store.clone(), generation: manifest.generation.clone() };
+    let mark = store.join(RESTORING);
+    match std::fs::read(&mark) {
+        Ok(text) => {
+            let found: Option<Restoring> = serde_json::from_slice(&text).ok();
+            return match found.as_ref() == Some(&mine) {
+                true => Ok(()),
+                false => Err(Error::Occupied {
+                    path: store.to_owned(),
+                    generation: found.map(|found| found.generation),
+                }),
+            };
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error(&mark)(error)),
+    }
+    std::fs::create_dir_all(store).map_err(io_error(store))?;
+    let mut names = std::fs::read_dir(store).map_err(io_error(store))?;
+    if names.any(|name| name.is_ok_and(|name| name.file_name() != "lost+found")) {
+        return Err(Error::Occupied { path: store.to_owned(), generation: None });
+    }
+    let text = serde_json::to_vec(&mine).expect("it has nothing that JSON lacks");
+    sys::publish(&mark, &text).map_err(io_error(&mark))?;
+    let packs_dir = store.join(PACKS_DIR);
+    std::fs::create_dir(&packs_dir).map_err(io_error(&packs_dir))?;
+    if let Some(parent) = store.parent().filter(|parent| parent.is_dir()) {
+        sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+fn refuse_full(store: &Path, missing: &[&Pack], manifest: &Manifest) -> Result<()> {
+    let files: u64 = store_files(manifest).map(|file| file.len).sum();
+    let packs: u64 = missing.iter().map(|pack| pack.bytes()).sum();
+    let needed = packs + files + ROOM_BYTES;
+    let available = sys::disk_space(store).map_err(io_error(store))?.available;
+    match needed <= available {
+        true => Ok(()),
+        false => Err(Error::NoRoom { path: store.to_owned(), needed, available }),
+    }
+}
+
+/// What several threads that fetch packs share.
+struct Batch<'b> {
+    location: &'b Location,
+    manifest: &'b Manifest,
+    packs: &'b [&'b Pack],
+    directory: &'b Path,
+    next: AtomicUsize,
+    done: AtomicU64,
+    total: u64,
+    failure: Mutex<Option<Error>>,
+}
+
+fn fetch_all(
+    location: &Location,
+    manifest: &Manifest,
+    packs: &[&Pack],
+    directory: &Path,
+    connections: usize,
+    (done, total): (u64, u64),
+    task: &dyn Task,
+) -> Result<()> {
+    let batch = Batch {
+        location,
+        manifest,
+        packs,
+        directory,
+        next: AtomicUsize::new(0),
+        done: AtomicU64::new(done),
+        total,
+        failure: Mutex::default(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..connections.clamp(1, packs.len().max(1)) {
+            scope.spawn(|| batch.work(task));
+        }
+        batch.work(task);
+    });
+    batch.failure.into_inner().map_or(Ok(()), Err)
+}
+
+impl Batch<'_> {
+    fn work(&self, task: &dyn Task) {
+        loop {
+            let next = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(pack) = self.packs.get(next) else { return };
+            if self.failure.lock().is_some() {
+                return;
+            }
+            let outcome = self.fetch(pack, task);
+            if let Err(error) = outcome {
+                self.failure.lock().get_or_insert(error);
+                return;
+            }
+            let done = self.done.fetch_add(pack.bytes(), Ordering::Relaxed) + pack.bytes();
+            task.progress(done, self.total);
+        }
+    }
+
+    fn fetch(&self, pack: &Pack, task: &dyn Task) -> Result<()> {
+        let path = pack_path(self.directory, pack.id());
+        let temporary = path.with_extension("tmp");
+        fetch_pack(self.location, self.manifest, pack, &temporary, task)?;
+        let finish = || {
+            let file = File::open(&temporary)?;
+            file.sync_all()?;
+            if pack.sealed {
+                // The store's next start then need not look at it.
+                file.set_permissions(Permissions::from_mode(0o400))?;
+            }
+            std::fs::rename(&temporary, &path)
+        };
+        finish().map_err(io_error(&path))?;
+        failpoint::hit("restore-after-pack");
+        Ok(())
+    }
+}
+
+/// Writes a pack to `path`, each part verified.
+pub(super) fn fetch_pack(
+    location: &Location,
+    manifest: &Manifest,
+    pack: &Pack,
+    path: &Path,
+    task: &dyn Task,
+) -> Result<()> {
+    let mut file = File::create(path).map_err(io_error(path))?;
+    for part in &pack.parts {
+        if task.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        task.pace(part.len);
+        let key = manifest.part_key(pack.id(), part);
+        let bytes = location.get(&key)?;
+        if bytes.len() as u64 != part.len || *blake3::hash(&bytes).as_bytes() != part.hash {
+            return Err(Error::damaged(location.name(), &key, "its bytes are not what they were"));
+        }
+        file.write_all(&bytes).map_err(io_error(path))?;
+    }
+    Ok(())
+}
+
+fn fetch_file(
+    reader: &mut BlockReader<'_>,
+    file: &StoredFile,
+    path: &Path,
+    task: &dyn Task,
+) -> Result<()> {
+    let mut out = File::create(path).map_err(io_error(path))?;
+    reader.copy(file, &mut out, task)?;
+    out.sync_all().map_err(io_error(path))
+}
+
+/// Whether a pack was fetched before: it gets its name when it is whole.
+fn is_there(directory: &Path, pack: &Pack) -> bool {
+    let found = std::fs::metadata(pack_path(directory, pack.id()));
+    found.is_ok_and(|found| found.len() == pack.bytes())
+}
+
+fn pack_path(directory: &Path, pack: PackId) -> PathBuf {
+    directory.join(format!("{pack}.pack"))
+}
+
+fn sync_dir(path: &Path) -> Result<()> {
+    sys::sync_dir(path).map_err(io_error(path))
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, source }
+}
