@@ -157,7 +157,7 @@ impl PackStore {
     }
 
     /// The plain bytes of a chunk, from a whole record: header, table and tags are verified; not the content of a plain one.
-    fn read_record(
+    pub(super) fn read_record(
         &self,
         pack: &PackFile,
         chunk: &ChunkRef,

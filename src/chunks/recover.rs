@@ -3,7 +3,7 @@
 //! A sealed pack whose file is read-only was made durable after it was sealed (`sync` sets the mode then): it is
 //! not even opened. The others are looked at: an intact footer means sealed; otherwise the records are
 //! walked by their headers, what is torn off at the end is cut away, and the newest goes on while the
-//! others are sealed. A pack that holds a record *after* a gap was damaged, not torn: it is left alone.
+//! others are sealed. A pack that holds a record *after* a gap was damaged, not torn: nothing is cut off or appended to it any more.
 
 use super::append::Active;
 use super::cipher::Cipher;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 /// What a look into a pack found.
 enum Found {
-    /// An intact footer, or damage that makes the pack useless for writing: nothing to be done.
-    Finished { sealed: bool },
+    /// An intact footer, or damage that makes the pack useless for writing: it is left as it is.
+    Finished,
     /// Records up to an end, and nothing that is worth keeping after it.
     Unfinished(Walk),
     /// A file that never got its header, and holds nothing.
@@ -91,7 +91,7 @@ impl Work<'_> {
         match target_bytes {
             Some(target_bytes) => self.bring_into_shape(state, pack, len, found, target_bytes),
             None => {
-                let sealed = matches!(found, Found::Finished { sealed: true });
+                let sealed = matches!(found, Found::Finished);
                 state.packs.insert(self.pack, Pack { len, sealed });
                 Ok(())
             }
@@ -100,14 +100,14 @@ impl Work<'_> {
 
     fn look(&self, pack: &PackFile, header: &PackHeader, len: u64) -> Outcome<Found> {
         if walk::read_footer(pack, len)?.is_some() {
-            return Ok(Found::Finished { sealed: true });
+            return Ok(Found::Finished);
         }
         let walked = walk::walk(pack, PACK_HEADER_LEN.min(len), len)?;
         let header_is_ours = matches!(header, PackHeader::Known(name, _) if *name == pack.name);
         let beyond = walk::find_record(pack, walked.end, len)?;
         if let Some(offset) = beyond {
             log::error!("pack {} is damaged between bytes {} and {offset}", self.pack, walked.end);
-            return Ok(Found::Finished { sealed: false });
+            return Ok(Found::Finished);
         }
         if header_is_ours {
             return Ok(Found::Unfinished(walked));
@@ -116,7 +116,7 @@ impl Work<'_> {
             return Ok(Found::Empty);
         }
         log::error!("the header of pack {} is damaged", self.pack);
-        Ok(Found::Finished { sealed: false })
+        Ok(Found::Finished)
     }
 
     fn bring_into_shape(
@@ -128,8 +128,8 @@ impl Work<'_> {
         target_bytes: u64,
     ) -> Outcome<()> {
         match found {
-            Found::Finished { sealed } => {
-                state.keep(self.pack, Pack { len, sealed }, pack.file);
+            Found::Finished => {
+                state.keep(self.pack, Pack { len, sealed: true }, pack.file);
             }
             Found::Empty => self.remove(state)?,
             Found::Unfinished(walked) => self.finish(state, pack, len, walked, target_bytes)?,

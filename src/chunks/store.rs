@@ -63,7 +63,7 @@ pub struct PackInfo {
     pub id: PackId,
     /// Bytes of it that count: all of a sealed one, those up to the last whole record of the one being written.
     pub len: u64,
-    /// Whether it has its footer and will not change any more.
+    /// Whether it will not change any more: it has its footer, or was too damaged to get one.
     pub sealed: bool,
 }
 
@@ -202,6 +202,11 @@ impl State {
         let due = due.map(|(from, len)| Writeback { file: Arc::clone(&file), from, len });
         self.keep(id, pack, file);
         Ok((location, due))
+    }
+
+    /// Whether records are appended to the pack.
+    pub(super) fn is_active(&self, pack: PackId) -> bool {
+        self.active.as_ref().is_some_and(|active| active.name.pack == pack)
     }
 
     /// Takes a sealed pack off the list; answers its length. The directory must be synced for it to stay away. Not the

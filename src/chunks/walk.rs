@@ -167,7 +167,7 @@ fn magic_positions(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// The record at `offset`, if one begins there and ends within the first `len` bytes.
-fn read_entry(pack: &PackFile, offset: u64, len: u64) -> io::Result<Option<Entry>> {
+pub(super) fn read_entry(pack: &PackFile, offset: u64, len: u64) -> io::Result<Option<Entry>> {
     let header = match &pack.cipher {
         None => read_head::<{ RECORD_HEADER_LEN as usize }>(pack, offset, len)?
             .and_then(|bytes| RecordHeader::decode(&bytes, &pack.name, offset, false).ok()),

@@ -2,7 +2,7 @@
 
 use super::output::say;
 use crate::config::format_bytes;
-use crate::fs::{CheckReport, Finding};
+use crate::fs::{CheckReport, Finding, Shown};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -49,12 +49,22 @@ fn to_text(report: &CheckReport, encryption: Option<&Encryption>) -> String {
 }
 
 fn of_files(finding: &Finding) -> Vec<String> {
-    let line = |path: &String, is_live: bool| {
-        let when = if is_live { "" } else { " (an earlier state)" };
-        format!("          in {path}{when}")
+    let lines = |file: &Shown| -> Vec<String> {
+        let when = when(file);
+        file.paths.iter().map(|path| format!("          in {path}{when}")).collect()
     };
-    let files = finding.files.iter();
-    files.flat_map(|file| file.paths.iter().map(|path| line(path, file.is_live))).collect()
+    finding.files.iter().flat_map(lines).collect()
+}
+
+/// Which of its contents it is about, if not the present one.
+fn when(file: &Shown) -> String {
+    let numbers: Vec<String> = file.versions.iter().map(u64::to_string).collect();
+    match (file.is_live, numbers.len()) {
+        (true, _) => String::new(),
+        (false, 0) => " (an earlier state)".to_owned(),
+        (false, 1) => format!(" (an earlier state: version {})", numbers[0]),
+        (false, _) => format!(" (earlier states: versions {})", numbers.join(", ")),
+    }
 }
 
 /// Each file once, however much of it is damaged.
@@ -89,7 +99,7 @@ fn verdict(report: &CheckReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::{Problem, Shown};
+    use crate::fs::Problem;
 
     fn report(findings: Vec<Finding>) -> CheckReport {
         let json = serde_json::json!({
@@ -99,12 +109,24 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn shown(is_live: bool, versions: Vec<u64>) -> Shown {
+        Shown { ino: 7, paths: vec!["/a".into()], is_live, versions }
+    }
+
+    #[test]
+    fn earlier_states_are_told_by_their_numbers() {
+        assert_eq!(when(&shown(true, vec![1, 2])), "");
+        assert_eq!(when(&shown(false, vec![])), " (an earlier state)");
+        assert_eq!(when(&shown(false, vec![2])), " (an earlier state: version 2)");
+        assert_eq!(when(&shown(false, vec![2, 3])), " (earlier states: versions 2, 3)");
+    }
+
     #[test]
     fn files_are_named_once_and_the_last_line_is_the_verdict() {
         let finding = |chunk| Finding {
             problem: Problem::ChunkDamaged { chunk, why: "bad".into() },
             message: "bad".into(),
-            files: vec![Shown { ino: 7, paths: vec!["/a".into()], is_live: true }],
+            files: vec![shown(true, vec![3])],
             repair: None,
         };
         let text = to_text(&report(vec![finding(1), finding(2)]), None);

@@ -15,13 +15,16 @@ const BASE_LEN_FACTOR_MAX: u64 = 4;
 /// and must be quick (with 4 KiB, appending and syncing 4 KiB took 15% longer).
 const DIFFERENCE_LEN_MIN: usize = 24 << 10;
 
+/// Damaged chunks that are remembered by number; of more it is told when they are read.
+const DAMAGED_MAX: usize = 262_144;
+
 /// The chunks of the store: those in the chunk table, and those that are appended but not in it yet.
 pub(super) struct Ingest {
     packs: PackStore,
     /// Chunks that lie in a pack and are in no committed row yet. A leaf: see [`Volume`](super::Volume).
     pending: Mutex<HashMap<ChunkHash, ChunkRef>>,
-    /// Chunks that could not be read back since the store was opened. A leaf.
-    damaged: Mutex<HashSet<ChunkId>>,
+    /// Chunks that can't be read back, as far as is known. A leaf.
+    damaged: Mutex<Damaged>,
     /// Held for reading from an append until the chunk is pending. Taken before `pending`.
     appending: RwLock<()>,
     /// Held for reading from the moment at which a chunk's place is found out until it was read there, or an overlay
@@ -33,6 +36,15 @@ pub(super) struct Ingest {
     garbage: Mutex<Garbage>,
     /// Where chunks were shown lately.
     seen: Seen,
+}
+
+/// Chunks that can't be read back.
+#[derive(Debug, Default)]
+struct Damaged {
+    /// All, up to [`DAMAGED_MAX`]: who writes the contents of one again heals it.
+    known: HashSet<ChunkId>,
+    /// Those of them that nobody has tried to repair since they were met.
+    noted: BTreeSet<ChunkId>,
 }
 
 /// What is known of chunks that nothing names: see `fs/upkeep/collect.rs`.
@@ -201,6 +213,12 @@ impl Ingest {
         Ok(self.packs.verify(chunk, base.as_ref())?)
     }
 
+    /// The same past our caches only.
+    pub(super) fn verify_record(&self, meta: &Meta, chunk: &ChunkRef) -> Result<()> {
+        let base = self.base_of(meta, chunk)?;
+        Ok(self.packs.verify_record(chunk, base.as_ref())?)
+    }
+
     /// Appends the chunk's record once more: see [`PackStore::copy`].
     pub(super) fn copy(&self, meta: &Meta, chunk: &ChunkRef) -> Result<ChunkLocation> {
         let base = self.base_of(meta, chunk)?;
@@ -221,18 +239,42 @@ impl Ingest {
 
     /// Remembers that a chunk could not be read back.
     pub(super) fn note_damage(&self, chunk: ChunkId) {
-        self.damaged.lock().insert(chunk);
+        let mut damaged = self.damaged.lock();
+        if damaged.known.len() < DAMAGED_MAX && damaged.known.insert(chunk) {
+            damaged.noted.insert(chunk);
+        }
+    }
+
+    /// Remembers chunks that somebody knows to be damaged, and has tried to repair.
+    pub(super) fn know_damage(&self, chunks: impl Iterator<Item = ChunkId>) {
+        let mut damaged = self.damaged.lock();
+        for chunk in chunks {
+            damaged.noted.remove(&chunk);
+            if damaged.known.len() < DAMAGED_MAX {
+                damaged.known.insert(chunk);
+            }
+        }
+    }
+
+    /// The chunk can be read back, after all or again.
+    pub(super) fn forgive(&self, chunk: ChunkId) {
+        let mut damaged = self.damaged.lock();
+        damaged.known.remove(&chunk);
+        damaged.noted.remove(&chunk);
     }
 
     /// Whether a chunk could not be read back.
     pub(super) fn is_damaged(&self, chunk: ChunkId) -> bool {
-        self.damaged.lock().contains(&chunk)
+        self.damaged.lock().known.contains(&chunk)
+    }
+
+    /// The chunks that could not be read back, and that nobody has tried to repair since.
+    pub(super) fn noted_damage(&self) -> Vec<ChunkId> {
+        self.damaged.lock().noted.iter().copied().collect()
     }
 
     /// Brings a chunk whose record is damaged back: somebody writes its contents anew. Every file that
     /// shows it is whole again. The caller holds [`Ingest::hold_places`].
-    ///
-    /// The copy is on the disk before a row names it: a start doesn't verify chunks with old numbers.
     pub(super) fn heal(
         &self,
         meta: &Meta,
@@ -240,13 +282,25 @@ impl Ingest {
         chunk: ChunkRef,
         plain: &[u8],
     ) -> Result<ChunkRef> {
-        let at = self.packs.append(&self.packs.content_tree(plain), plain, None)?.at;
-        self.healed_to.lock().insert(at.pack);
-        self.packs.sync()?;
+        let at = self.append_healing(&[plain])?[0];
         meta.write(now, |tx| tx.move_chunk(chunk.id, &at))?;
-        self.damaged.lock().remove(&chunk.id);
+        self.forgive(chunk.id);
         log::warn!("chunk {} was damaged; its contents were written again", chunk.id.0);
         Ok(ChunkRef { at, base: None, ..chunk })
+    }
+
+    /// Appends whole records with these contents, to take the place of damaged ones. They are on the disk when this returns,
+    /// before a row names them: a start doesn't verify chunks with old numbers. The caller holds [`Ingest::hold_places`]
+    /// until the rows name them.
+    pub(super) fn append_healing(&self, contents: &[&[u8]]) -> Result<Vec<ChunkLocation>> {
+        let mut places = Vec::with_capacity(contents.len());
+        for plain in contents {
+            let at = self.packs.append(&self.packs.content_tree(plain), plain, None)?.at;
+            self.healed_to.lock().insert(at.pack);
+            places.push(at);
+        }
+        self.packs.sync()?;
+        Ok(places)
     }
 
     /// Adds those of `chunks` to the chunk table that aren't in it, as part of `tx`. Tells which: once the

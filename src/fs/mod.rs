@@ -22,6 +22,7 @@ mod recover;
 mod recut;
 mod rotate;
 mod rules;
+mod scrub;
 mod seal;
 mod space;
 mod status;
@@ -47,6 +48,7 @@ pub use keys::{
 };
 pub use options::{AtimeMode, VolumeOptions};
 pub use rotate::rotate;
+pub use scrub::{Budget, Damage, ScrubOptions, ScrubPlan, ScrubReport, Spare};
 pub use status::{EncryptionStatus, LastUpkeep, Status};
 pub use store::{CreateOptions, create_store, store_exists};
 pub use store_error::StoreError;

@@ -229,6 +229,7 @@ impl Volume {
             _lock: lock,
             options,
         });
+        volume.remember_damage().map_err(|error| open_error(path, error))?;
         if !volume.options.read_only {
             volume.space.hold_reserve();
             volume.workers.start(&Arc::downgrade(&volume), volume.options.seal_threads);

@@ -95,7 +95,7 @@ impl Tx<'_> {
     /// Forgets a chunk that is not on disk.
     pub fn remove_chunk(&self, id: ChunkId) -> Result<()> {
         self.db.prepare_cached("DELETE FROM chunk WHERE id = ?")?.execute([id.0])?;
-        Ok(())
+        self.forget_damage(id)
     }
 
     /// Records that every chunk up to `chunk` is on disk.

@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::sealed::{self, PageKeys, Vfs};
 use super::writer::Writer;
-use super::{Error, Result, erase, jobs, parts, past, schema, upkeep};
+use super::{Error, Result, erase, jobs, parts, past, schema, scrub, upkeep};
 use crate::model::{ChunkId, Ino, Moment};
 use crate::sys;
 use parking_lot::Mutex;
@@ -82,6 +82,7 @@ impl Meta {
         upkeep::prepare(&writer)?;
         parts::prepare(&writer)?;
         jobs::prepare(&writer)?;
+        scrub::prepare(&writer)?;
         let counters = Counters::load(&writer)?;
         let key: [u8; 16] =
             writer.query_row("SELECT slot_key FROM counter", [], |row| row.get(0))?;

@@ -20,12 +20,12 @@ impl Tx<'_> {
         Ok(allocated)
     }
 
-    /// Points a chunk at another record of the same content, which is a whole one.
+    /// Points a chunk at another record of the same content, which is a whole one. It counts as damaged no more.
     pub fn move_chunk(&self, id: ChunkId, at: &ChunkLocation) -> Result<()> {
         let sql = "UPDATE chunk SET pack = ?2, offset = ?3, stored_len = ?4, plain_len = ?5, \
                    base = NULL WHERE id = ?1";
         self.db.execute(sql, (id.0, at.pack.0, at.offset, at.stored_len, at.plain_len))?;
-        Ok(())
+        self.forget_damage(id)
     }
 
     /// Makes a chunk findable by its hash.

@@ -174,11 +174,14 @@ pub struct Shown {
     pub paths: Vec<String>,
     /// Whether it is the present content; otherwise an earlier one, or a file that was deleted.
     pub is_live: bool,
+    /// The numbers of the contents that show it, as `.versions` has them; the newest, where there are many.
+    #[serde(default)]
+    pub versions: Vec<u64>,
 }
 
 impl Shown {
     pub(super) fn of(ino: Ino, is_live: bool) -> Shown {
-        Shown { ino: ino.0, paths: Vec::new(), is_live }
+        Shown { ino: ino.0, paths: Vec::new(), is_live, versions: Vec::new() }
     }
 }
 

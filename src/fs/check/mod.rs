@@ -16,11 +16,14 @@ mod repair;
 mod tree;
 
 pub use finding::{CheckReport, Finding, Problem, Shown};
+pub(super) use paths::{files_of_chunks, name_files};
 
+use super::scrub::{Healing, Spare, Spares};
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::{self, View};
 use crate::model::{ChunkId, ChunkRef, Ino};
+use crate::sys::Task;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -59,12 +62,29 @@ impl CheckProgress {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
     fn go_on(&self) -> Result<()> {
-        match self.stopped.load(Ordering::Relaxed) {
+        match self.is_stopped() {
             true => Err(Error::Failed("the check was stopped".into())),
             false => Ok(()),
         }
     }
+}
+
+/// A repair is part of a check: it ends with it.
+impl Task for CheckProgress {
+    fn is_stopped(&self) -> bool {
+        CheckProgress::is_stopped(self)
+    }
+
+    fn pace(&self, _bytes: u64) {}
+
+    fn progress(&self, _done: u64, _total: u64) {}
+
+    fn step(&self, _what: &str) {}
 }
 
 /// A check under way: what it found so far.
@@ -87,17 +107,28 @@ impl Volume {
     /// # Errors
     /// What keeps the check itself from going on; damage is no error but a finding.
     pub fn check(&self, options: CheckOptions, progress: &CheckProgress) -> Result<CheckReport> {
+        self.check_with(options, &[], progress)
+    }
+
+    /// Like [`check`](Volume::check); a repair also fetches chunks from `spares`, which are asked in their order.
+    pub fn check_with(
+        &self,
+        options: CheckOptions,
+        spares: &[&dyn Spare],
+        progress: &CheckProgress,
+    ) -> Result<CheckReport> {
         // A chunk that moves meanwhile would be missed at its old place.
-        let _turn = self.upkeep.turn.lock();
+        let turn = self.upkeep.turn.lock();
         let mut report = self.check_once(options.read_data, progress)?;
         if !options.repair {
             return Ok(report);
         }
         self.check_writable()?;
         self.adopt_records(&report)?;
+        let mut healing = Healing::new(self, Spares::new(spares), progress, Some(&turn));
         let mut repaired = Vec::new();
         for _ in 0..REPAIR_ROUNDS_MAX {
-            if !self.apply_repairs(&report)? {
+            if !self.apply_repairs(&report, &mut healing)? {
                 break;
             }
             let next = self.check_once(options.read_data, progress)?;
@@ -220,6 +251,7 @@ impl Check<'_> {
             return;
         }
         if let Err(error) = self.volume.ingest.verify(&self.volume.meta, chunk) {
+            self.volume.ingest.note_damage(chunk.id);
             let (id, why) = (chunk.id.0, error.to_string());
             self.bad_chunk(chunk.id, Problem::ChunkDamaged { chunk: id, why });
         }

@@ -5,7 +5,7 @@
 
 use super::{Check, Problem, Shown};
 use crate::fs::{Error, Result};
-use crate::meta::{ExtentRow, NameRow, View};
+use crate::meta::{NameRow, Showing, View};
 use crate::model::{ChunkId, Ino};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 const NAMES_MAX: usize = 16;
 /// Files that are told for one chunk.
 const FILES_OF_CHUNK_MAX: usize = 256;
+/// Versions that are told for one file.
+const VERSIONS_MAX: usize = 64;
 /// Levels of directories that a path is followed through.
 const DEPTH_MAX: usize = 256;
 
@@ -39,57 +41,82 @@ impl Check<'_> {
         if bad.is_empty() {
             return Ok(());
         }
-        let mut shown: BTreeMap<ChunkId, BTreeSet<(u64, bool)>> = BTreeMap::new();
-        let mut note = |row: &ExtentRow, is_live: bool| {
-            let chunk = ChunkId(row.chunk);
-            if bad.contains_key(&chunk) {
-                let files = shown.entry(chunk).or_default();
-                if files.len() < FILES_OF_CHUNK_MAX {
-                    files.insert((row.ino, is_live));
-                }
-            }
-        };
-        view.each_extent(&mut |row: ExtentRow| {
-            if bad.contains_key(&ChunkId(row.chunk)) {
-                note(&row, view.inode(Ino(row.ino))?.is_some());
-            }
-            Ok::<_, Error>(())
-        })?;
-        view.each_past_extent(&mut |row: ExtentRow| {
-            note(&row, false);
-            Ok::<_, Error>(())
-        })?;
+        let mut shown = files_of_chunks(view, &|chunk| bad.contains_key(&chunk).then_some(chunk))?;
         for (chunk, problem) in bad {
-            let files: Vec<Shown> = shown
-                .remove(&chunk)
-                .into_iter()
-                .flatten()
-                .map(|(ino, is_live)| Shown::of(Ino(ino), is_live))
-                .collect();
             // A save that was under way when the rows were read may have finished since.
             if let Problem::ChunkMissing { chunk } = problem
                 && view.chunk(ChunkId(chunk))?.is_some()
             {
                 continue;
             }
-            self.found_at(problem, files);
+            self.found_at(problem, shown.remove(&chunk).unwrap_or_default());
         }
         Ok(())
     }
 
     fn resolve(&mut self, view: &View<'_>) -> Result<()> {
-        let files = self.findings.iter().flat_map(|finding| &finding.files);
-        let wanted: HashSet<u64> = files.map(|file| file.ino).collect();
-        let names = names_of(view, wanted)?;
-        for file in self.findings.iter_mut().flat_map(|finding| &mut finding.files) {
-            let own = names.get(&file.ino).map(Vec::as_slice).unwrap_or_default();
-            file.paths = match file.ino {
-                ino if ino == Ino::ROOT.0 => vec!["/".into()],
-                _ => own.iter().map(|(parent, name)| path(&names, *parent, name)).collect(),
-            };
-        }
-        Ok(())
+        let files = self.findings.iter_mut().flat_map(|finding| &mut finding.files);
+        name_files(view, files.collect())
     }
+}
+
+/// The files that show some chunks, without their paths. `damaged`: the chunk to which what shows this one is counted, if
+/// to any. Goes through all extents.
+pub(in crate::fs) fn files_of_chunks(
+    view: &View<'_>,
+    damaged: &dyn Fn(ChunkId) -> Option<ChunkId>,
+) -> Result<BTreeMap<ChunkId, Vec<Shown>>> {
+    // For each file, live or past, the times in which it shows it.
+    let mut found: BTreeMap<ChunkId, BTreeMap<(Ino, bool), Vec<Showing>>> = BTreeMap::new();
+    view.each_showing(&mut |showing: Showing| {
+        let Some(chunk) = damaged(showing.chunk) else { return };
+        let files = found.entry(chunk).or_default();
+        let file = (showing.ino, showing.lives);
+        if files.contains_key(&file) || files.len() < FILES_OF_CHUNK_MAX {
+            files.entry(file).or_default().push(showing);
+        }
+    })?;
+    let mut told = BTreeMap::new();
+    for (chunk, files) in found {
+        let mut shown = Vec::with_capacity(files.len());
+        for ((ino, is_live), times) in files {
+            shown.push(Shown {
+                versions: versions_in(view, ino, &times)?,
+                ..Shown::of(ino, is_live)
+            });
+        }
+        told.insert(chunk, shown);
+    }
+    Ok(told)
+}
+
+/// The numbers of the contents that the inode had in these times.
+fn versions_in(view: &View<'_>, ino: Ino, times: &[Showing]) -> Result<Vec<u64>> {
+    let mut numbers = BTreeSet::new();
+    for state in view.content_states(ino)? {
+        let overlaps = |time: &Showing| {
+            state.until.is_none_or(|until| time.since < until)
+                && time.until.is_none_or(|until| state.since < until)
+        };
+        if times.iter().any(overlaps) {
+            numbers.insert(state.inode.saved.number);
+        }
+    }
+    // The newest are those that people look for.
+    Ok(numbers.into_iter().rev().take(VERSIONS_MAX).collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// Gives files their paths.
+pub(in crate::fs) fn name_files(view: &View<'_>, files: Vec<&mut Shown>) -> Result<()> {
+    let names = names_of(view, files.iter().map(|file| file.ino).collect())?;
+    for file in files {
+        let own = names.get(&file.ino).map(Vec::as_slice).unwrap_or_default();
+        file.paths = match file.ino {
+            ino if ino == Ino::ROOT.0 => vec!["/".into()],
+            _ => own.iter().map(|(parent, name)| path(&names, *parent, name)).collect(),
+        };
+    }
+    Ok(())
 }
 
 /// The names of the wanted inodes and of every directory on the way to them.

@@ -3,6 +3,7 @@
 
 use super::{CheckReport, Problem};
 use crate::chunks::Record;
+use crate::fs::scrub::Healing;
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::Tx;
@@ -17,7 +18,11 @@ const LOST_AND_FOUND_TRIES: u32 = 16;
 
 impl Volume {
     /// Does what can be done about the findings; whether anything was done.
-    pub(super) fn apply_repairs(&self, report: &CheckReport) -> Result<bool> {
+    pub(super) fn apply_repairs(
+        &self,
+        report: &CheckReport,
+        healing: &mut Healing<'_>,
+    ) -> Result<bool> {
         let problems = || report.findings.iter().map(|finding| &finding.problem);
         if !problems().any(|problem| problem.repair().is_some()) {
             return Ok(false);
@@ -37,7 +42,7 @@ impl Volume {
             self.freeing_write(|tx| Ok(tx.raise_counters(&tx.counters_needed()?)?))?;
             done = true;
         }
-        Ok(self.repair_chunks(report)? | done)
+        Ok(self.repair_chunks(report, healing)? | done)
     }
 
     /// Names, directories, links: under the lock that all changes of names take.
@@ -175,24 +180,36 @@ impl Volume {
         Ok(true)
     }
 
-    /// Points damaged and misplaced chunks at intact records of the same content.
-    fn repair_chunks(&self, report: &CheckReport) -> Result<bool> {
-        let mut wanted: HashMap<ChunkHash, Vec<ChunkRef>> = HashMap::new();
+    /// Points damaged and misplaced chunks at intact records of the same content, and fetches those of which there is none.
+    fn repair_chunks(&self, report: &CheckReport, healing: &mut Healing<'_>) -> Result<bool> {
+        let mut chunks = Vec::new();
         for finding in &report.findings {
-            let (Problem::ChunkPlace { chunk, .. }
+            if let Problem::ChunkPlace { chunk, .. }
             | Problem::ChunkDamaged { chunk, .. }
-            | Problem::ChunkBase { chunk, .. }) = finding.problem
-            else {
-                continue;
-            };
+            | Problem::ChunkBase { chunk, .. } = finding.problem
+            {
+                chunks.push(ChunkId(chunk));
+            }
+        }
+        let moved = self.point_at_others(&chunks)?;
+        let before = healing.repaired;
+        healing.heal(&chunks)?;
+        Ok(moved > 0 || healing.repaired > before)
+    }
+
+    /// Points chunks at intact records of the same content, where the packs hold some; how many. Nobody moves chunks meanwhile: the turn of
+    /// upkeep is the caller's.
+    pub(in crate::fs) fn point_at_others(&self, chunks: &[ChunkId]) -> Result<u64> {
+        let mut wanted: HashMap<ChunkHash, Vec<ChunkRef>> = HashMap::new();
+        for chunk in chunks {
             // A row that can't be read is a finding of its own.
-            if let Ok(Some(row)) = self.meta.read(|view| view.chunk(ChunkId(chunk))) {
+            if let Ok(Some(row)) = self.meta.read(|view| view.chunk(*chunk)) {
                 wanted.entry(row.hash).or_default().push(row);
             }
         }
-        let mut done = false;
+        let mut moved = 0;
         if wanted.is_empty() {
-            return Ok(done);
+            return Ok(moved);
         }
         for pack in self.ingest.packs().packs()? {
             // A pack that can't be read is a finding of its own.
@@ -200,12 +217,12 @@ impl Volume {
                 if let Some(rows) = wanted.get(&record.hash)
                     && self.repoint(rows, &record)?
                 {
+                    moved += rows.len() as u64;
                     wanted.remove(&record.hash);
-                    done = true;
                 }
             }
         }
-        Ok(done)
+        Ok(moved)
     }
 
     /// Enters the records that the chunk table lost and that are intact, so that equal content finds them
@@ -248,6 +265,7 @@ impl Volume {
             }
             Ok::<_, Error>(())
         })?;
+        rows.iter().for_each(|row| self.ingest.forgive(row.id));
         Ok(true)
     }
 }

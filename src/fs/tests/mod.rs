@@ -18,6 +18,7 @@ mod rewind;
 mod rules;
 mod rules_oracle;
 mod saving;
+mod scrub;
 mod upkeep;
 mod upkeep_pins;
 mod versions;

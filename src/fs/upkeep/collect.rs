@@ -99,26 +99,26 @@ const PAGE_WORDS: usize = 64;
 
 /// A set of chunk numbers: a bit for each, since most of them are in it. In pages, since a damaged number may be huge.
 #[derive(Clone)]
-pub(super) struct IdSet {
+pub(in crate::fs) struct IdSet {
     last: ChunkId,
     pages: HashMap<u64, Box<[u64; PAGE_WORDS]>>,
 }
 
 impl IdSet {
     /// Empty, for numbers up to `last`. Higher ones are not kept.
-    pub(super) fn up_to(last: ChunkId) -> IdSet {
+    pub(in crate::fs) fn up_to(last: ChunkId) -> IdSet {
         IdSet { last, pages: HashMap::new() }
     }
 
     /// The chunks that rows show, today or in the past.
-    pub(super) fn named(view: &View<'_>, last: ChunkId) -> Result<IdSet> {
+    pub(in crate::fs) fn named(view: &View<'_>, last: ChunkId) -> Result<IdSet> {
         let mut named = IdSet::up_to(last);
         view.each_naming(&mut |_, chunk, _| named.insert(chunk))?;
         Ok(named)
     }
 
     /// Adds what is needed to read those that are stored as differences.
-    pub(super) fn add_bases(&mut self, view: &View<'_>) -> Result<()> {
+    pub(in crate::fs) fn add_bases(&mut self, view: &View<'_>) -> Result<()> {
         Ok(view.each_difference(&mut |chunk, base| {
             if self.contains(chunk) {
                 self.insert(base);
@@ -126,14 +126,14 @@ impl IdSet {
         })?)
     }
 
-    pub(super) fn insert(&mut self, id: ChunkId) {
+    pub(in crate::fs) fn insert(&mut self, id: ChunkId) {
         if id <= self.last {
             let (page, word, bit) = place(id);
             self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_WORDS]))[word] |= bit;
         }
     }
 
-    pub(super) fn contains(&self, id: ChunkId) -> bool {
+    pub(in crate::fs) fn contains(&self, id: ChunkId) -> bool {
         let (page, word, bit) = place(id);
         self.pages.get(&page).is_some_and(|words| words[word] & bit != 0)
     }

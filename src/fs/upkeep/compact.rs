@@ -60,7 +60,29 @@ impl Volume {
             self.empty_and_remove(&packs, &mut freed, stop)?;
         }
         self.empty_and_remove(&self.sparse_packs()?, &mut freed, stop)?;
+        self.leave_damaged_packs(&mut freed, stop)?;
         Ok(freed)
+    }
+
+    /// Moves what can be read of packs whose header or footer is damaged to others, and removes them.
+    fn leave_damaged_packs(&self, freed: &mut Freed, stop: &dyn Fn() -> bool) -> Result<()> {
+        let known = self.meta.read(|view| view.damaged_packs())?;
+        let mut damaged: HashSet<PackId> = known.iter().map(|known| known.pack).collect();
+        let packs = self.sealed_packs()?;
+        damaged.retain(|id| packs.iter().any(|pack| pack.id == *id));
+        if !damaged.is_empty() {
+            self.empty_and_remove(&damaged, freed, stop)?;
+        }
+        let packs = self.ingest.packs().packs()?;
+        let gone = known.iter().map(|known| known.pack);
+        let gone: Vec<PackId> = gone.filter(|id| packs.iter().all(|pack| pack.id != *id)).collect();
+        if !gone.is_empty() {
+            self.freeing_write(|tx| {
+                gone.iter().try_for_each(|pack| tx.forget_damaged_pack(*pack))?;
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether anything is still encrypted with keys that were replaced; then those must be kept. Each [`upkeep`](Volume::upkeep)
@@ -273,7 +295,7 @@ impl Volume {
     }
 
     /// What may be needed and is in no committed row: it, and what overlays show.
-    pub(super) fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
+    pub(in crate::fs) fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
         self.ingest.pending().into_iter().chain(self.chunks_in_overlays())
     }
 }

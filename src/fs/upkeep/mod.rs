@@ -18,6 +18,7 @@ mod space;
 mod terms;
 mod why;
 
+pub(super) use collect::IdSet;
 pub use erase::EraseReport;
 pub use forecast::{Coming, Room};
 pub use preview::{ByRule, Going, Preview};
@@ -39,6 +40,8 @@ use terms::Terms;
 pub(super) struct Upkeep {
     /// One run at a time, and none beside a check.
     pub(super) turn: Mutex<()>,
+    /// One run of scrubbing at a time. Before `turn`.
+    pub(super) scrubbing: Mutex<()>,
     /// When the chunks that are condemned now were found.
     condemned_at: Mutex<Option<Timestamp>>,
     /// For how long nothing had happened when the store was opened.
