@@ -49,7 +49,7 @@ const SCHEMES: [(&str, Kind); 10] = [
 const S3: &[Known] = &[
     open("endpoint"),
     open("region"),
-    secret("access_key_id"),
+    open("access_key_id"),
     secret("secret_access_key"),
     secret("session_token"),
     open("enable_virtual_host_style"),
@@ -100,6 +100,13 @@ const FTP: &[Known] = &[open("user"), secret("password")];
 const WEBDAV: &[Known] =
     &[open("username"), secret("password"), secret("token"), open("disable_create_dir")];
 const VERCEL_BLOB: &[Known] = &[secret("token")];
+
+/// Every option of every kind of location: the URI's scheme, the option's name, and whether it is a secret.
+pub fn location_options() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    SCHEMES.iter().flat_map(|(scheme, kind)| {
+        kind.options().iter().map(move |known| (*scheme, known.name, known.secret))
+    })
+}
 
 impl Kind {
     /// By a URI's scheme; the error lists those that there are.

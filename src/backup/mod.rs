@@ -24,6 +24,7 @@ mod verify;
 pub use catalog::{Catalog, find, newest, owner};
 pub use drill::{Drilled, Sample, compare};
 pub use error::{Error, Result};
+pub use kind::location_options;
 pub use location::{Location, Object, Patience};
 pub use make::{Made, MakeOptions, make};
 pub use manifest::{Block, Manifest, Pack, Part, StoredFile};

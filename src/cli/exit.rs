@@ -94,6 +94,7 @@ impl From<ConfigError> for Failure {
             ConfigError::File { .. } | ConfigError::Invalid { .. } => {
                 "correct the value; `verso config show` prints all settings with their defaults"
             }
+            ConfigError::Exposed { .. } => "only its owner may be able to read a file with secrets",
             ConfigError::Variable { .. } => {
                 "correct or unset it; settings are VERSO_SECTION__KEY, see `verso config show`"
             }

@@ -34,6 +34,14 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A file with secrets that others than its owner can read or change.
+    #[error("{} has mode {mode:03o}, others could use what is in it: run chmod 600 on it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Values that are fine alone do not go together.
     #[error("{origin}: {key}: {message}")]
     Invalid {

@@ -4,6 +4,7 @@
 //! reads settings in any other way. `config/verso.toml` documents each of them, and a test holds
 //! that file against the defaults here.
 
+mod backup;
 mod error;
 mod jobs;
 mod raw;
@@ -13,6 +14,7 @@ mod rules;
 mod source;
 mod units;
 
+pub use backup::{BackupConfig, is_secret_option, read_credentials};
 pub use error::ConfigError;
 pub use jobs::JobsConfig;
 pub use resolve::{

@@ -3,6 +3,7 @@
 use super::units::{Size, Time};
 use crate::model::NEVER;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A whole settings file.
@@ -18,9 +19,77 @@ pub(super) struct Raw {
     pub(super) mount: Mount,
     pub(super) log: Log,
     pub(super) control: Control,
+    /// `[[backup]]`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) backup: Vec<Backup>,
     /// `[[rule]]`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) rule: Vec<Rule>,
+}
+
+/// Two keys have no default, as nobody's location is another's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    pub(super) name: String,
+    pub(super) location: String,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) credentials: String,
+    #[serde(default = "backup_schedule")]
+    pub(super) schedule: String,
+    #[serde(default = "backup_full")]
+    pub(super) full: String,
+    #[serde(default = "backup_verify")]
+    pub(super) verify: String,
+    #[serde(default = "backup_drill")]
+    pub(super) drill: String,
+    #[serde(default = "backup_keep")]
+    pub(super) keep: String,
+    #[serde(default)]
+    pub(super) continuous: bool,
+    #[serde(default)]
+    pub(super) append_only: bool,
+    #[serde(default = "backup_bytes_per_second_max")]
+    pub(super) bytes_per_second_max: Size,
+    #[serde(default = "backup_connections")]
+    pub(super) connections: u32,
+}
+
+fn backup_schedule() -> String {
+    "30 1 * * *".to_owned()
+}
+
+fn backup_full() -> String {
+    "0 3 * * 0".to_owned()
+}
+
+fn backup_verify() -> String {
+    "0 5 * * 3".to_owned()
+}
+
+fn backup_drill() -> String {
+    "0 6 1 * *".to_owned()
+}
+
+fn backup_keep() -> String {
+    "30d".to_owned()
+}
+
+fn backup_bytes_per_second_max() -> Size {
+    Size(0)
+}
+
+fn backup_connections() -> u32 {
+    4
+}
+
+#[cfg(test)]
+impl Backup {
+    pub(super) fn example() -> Backup {
+        toml::from_str("name = \"nas\"\nlocation = \"/mnt/nas\"\n").expect("it has what it needs")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! From what was written down to what it means. Every rule about a value is here.
 
+use super::backup::{self, BackupConfig};
 use super::jobs::{self, JobsConfig};
 use super::raw::{self, Raw};
 use super::retention::{self, RetentionConfig};
@@ -30,6 +31,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The control socket.
     pub control: ControlConfig,
+    /// `[[backup]]`, in their order.
+    pub backups: Vec<BackupConfig>,
     /// `[[rule]]`, and the names that make no versions.
     pub rules: Rules,
 }
@@ -129,7 +132,7 @@ pub struct ControlConfig {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) key: &'static str,
-    /// Of which `[[rule]]`.
+    /// Of which `[[rule]]` or `[[backup]]`.
     pub(super) rule: Option<usize>,
     pub(super) message: String,
 }
@@ -164,6 +167,7 @@ impl Config {
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
+            backups: backup::resolve(&raw.backup)?,
             rules: rules::resolve(&raw.history.never, &raw.rule)?,
         })
     }

@@ -1,5 +1,6 @@
 //! Where settings come from: which file, which variables, and which of them decided a value.
 
+use super::backup::shown;
 use super::raw::Raw;
 use super::resolve::Broken;
 use super::{Config, ConfigError};
@@ -92,7 +93,7 @@ impl Sources {
         Config::resolve(&self.merged).map_err(|Broken { key, rule, message }| {
             let (section, name) = key.split_once('.').expect("keys are section.key");
             let origin = match rule {
-                Some(rule) => self.origin_of_rule(rule, name),
+                Some(at) => self.origin_of_one(section, at, name),
                 None => self.origin(section, name),
             };
             ConfigError::Invalid { key: key.to_owned(), origin, message }
@@ -109,12 +110,12 @@ impl Sources {
     pub fn to_toml(&self) -> String {
         let mut table =
             toml::Table::try_from(&self.merged).expect("settings can be written as TOML");
-        let rules = table.remove("rule").and_then(|rules| rules.as_array().cloned());
         let line = |key: &str, value: &toml::Value, origin: &Origin| match origin {
             Origin::Default => format!("{key} = {value}\n"),
             origin => format!("{key} = {value}  # {origin}\n"),
         };
         let mut text = String::new();
+        let lists = ["backup", "rule"].map(|list| (list, table.remove(list)));
         for (section, keys) in &table {
             let gap = if text.is_empty() { "" } else { "\n" };
             text += &format!("{gap}[{section}]\n");
@@ -122,19 +123,22 @@ impl Sources {
                 text += &line(key, value, &self.origin(section, key));
             }
         }
-        for (rule, keys) in rules.into_iter().flatten().enumerate() {
-            text += "\n[[rule]]\n";
-            for (key, value) in keys.as_table().into_iter().flatten() {
-                text += &line(key, value, &self.origin_of_rule(rule, key));
+        for (list, all) in &lists {
+            for (at, keys) in all.iter().filter_map(toml::Value::as_array).flatten().enumerate() {
+                text += &format!("\n[[{list}]]\n");
+                for (key, value) in keys.as_table().into_iter().flatten() {
+                    let value = if *list == "backup" { shown(key, value) } else { value.clone() };
+                    text += &line(key, &value, &self.origin_of_one(list, at, key));
+                }
             }
         }
         text
     }
 
-    /// Where a key of a rule comes from. Rules are in the file only.
-    fn origin_of_rule(&self, rule: usize, key: &str) -> Origin {
+    /// Where a key of one of `[[list]]` comes from. These are in the file only.
+    fn origin_of_one(&self, list: &str, at: usize, key: &str) -> Origin {
         let line = |file: &SettingsFile| {
-            let line = line_of_rule(&file.text, rule, key)?;
+            let line = line_of_one(&file.text, list, at, key)?;
             Some(Origin::File { path: file.path.clone(), line })
         };
         self.file.as_ref().and_then(line).unwrap_or(Origin::Default)
@@ -256,18 +260,18 @@ fn line_of(text: &str, section: &str, key: &str) -> Option<usize> {
     Some(position(text, key.span().start).0)
 }
 
-/// The line in which `text` sets a key of a rule, or else begins that.
-fn line_of_rule(text: &str, rule: usize, key: &str) -> Option<usize> {
+/// The line in which `text` sets a key of one of `[[list]]`, or else begins that.
+fn line_of_one(text: &str, list: &str, at: usize, key: &str) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
-    let rule = document.get_ref().get("rule")?.get_ref().as_array()?.get(rule)?;
-    let keys = rule.get_ref().as_table()?;
+    let one = document.get_ref().get(list)?.get_ref().as_array()?.get(at)?;
+    let keys = one.get_ref().as_table()?;
     let found = keys.iter().find(|(name, _)| name.get_ref() == key);
-    let span = found.map_or(rule.span(), |(key, _)| key.span());
+    let span = found.map_or(one.span(), |(key, _)| key.span());
     Some(position(text, span.start).0)
 }
 
 /// Line and column (both from 1, the column in characters) of byte `offset`.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
@@ -322,6 +326,44 @@ mod tests {
         let example = &text[text.find("#[[rule]]").unwrap()..];
         let rules = sources(&example.replace('#', ""), &[]).unwrap().config().unwrap().rules;
         assert!(rules.depend_on_paths());
+    }
+
+    #[test]
+    fn the_documented_backup_has_every_key_and_the_defaults() {
+        let text = super::super::DEFAULT_FILE;
+        let example = &text[text.find("#[[backup]]").unwrap()..];
+        let example =
+            example[..example.find("\n\n").unwrap()].replace("\n#", "\n").replacen('#', "", 1);
+        let read = sources(&example, &[]).unwrap();
+        let backups = read.config().unwrap().backups;
+        assert_eq!(backups.len(), 1);
+        let example = crate::config::raw::Backup {
+            name: read.merged.backup[0].name.clone(),
+            location: read.merged.backup[0].location.clone(),
+            options: read.merged.backup[0].options.clone(),
+            credentials: read.merged.backup[0].credentials.clone(),
+            ..crate::config::raw::Backup::example()
+        };
+        assert_eq!(read.merged.backup[0], example);
+        let keys = toml::Table::try_from(&example).unwrap();
+        for key in keys.keys() {
+            assert!(text.contains(&format!("\n#{key} = ")), "{key} is missing");
+        }
+    }
+
+    #[test]
+    fn backups_are_shown_without_secrets_and_mistakes_in_them_name_the_line() {
+        let first = "[[backup]]\nname = \"a\"\nlocation = \"/mnt/a\"\n";
+        let second = "[[backup]]\nname = \"b\"\nlocation = \"ftp://u:hunter2@h/p\"\n\
+                      options = { password = \"hunter2\" }\n";
+        let shown = sources(&format!("{first}{second}"), &[]).unwrap().to_toml();
+        assert!(!shown.contains("hunter2") && shown.contains("ftp://u:***@h/p"), "{shown}");
+        assert!(shown.contains("name = \"b\"  # /") && shown.contains("keep = \"30d\""), "{shown}");
+        let message = error(&format!("{first}{second}"), &[]);
+        assert!(message.starts_with("6: backup.location: holds a secret"), "{message}");
+        let message = error(&format!("{first}{first}"), &[]);
+        assert_eq!(message, "5: backup.name: \"a\" is there twice");
+        assert!(error("", &[("VERSO_BACKUP__NAME", "x")]).contains("VERSO_BACKUP__NAME"));
     }
 
     #[test]
