@@ -49,7 +49,7 @@ pub use keys::{
 pub use options::{AtimeMode, VolumeOptions};
 pub use rotate::rotate;
 pub use scrub::{Budget, Damage, ScrubOptions, ScrubPlan, ScrubReport, Spare};
-pub use status::{EncryptionStatus, LastUpkeep, Status};
+pub use status::{EncryptionStatus, LastUpkeep, ScrubStatus, Status};
 pub use store::{CreateOptions, create_store, store_exists};
 pub use store_error::StoreError;
 pub use types::*;

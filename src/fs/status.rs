@@ -49,6 +49,10 @@ pub struct Status {
     pub reserve_held_bytes: u64,
     /// Writing fails, or soon will: the disk under the store is full.
     pub is_full: bool,
+    /// Chunks that something shows and that can't be read: see [`Volume::damage_left`].
+    pub damaged_chunks: u64,
+    /// How far scrubbing is.
+    pub scrub: Option<ScrubStatus>,
     /// The last upkeep that ran to its end.
     pub last_upkeep: Option<LastUpkeep>,
     /// How the store is encrypted, if it is.
@@ -66,6 +70,39 @@ pub struct EncryptionStatus {
     pub epoch: u32,
     /// Packs are still sealed with an earlier master key; upkeep seals them anew.
     pub old_keys_in_use: bool,
+}
+
+/// How far scrubbing is. Times are nanoseconds since 1970, by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ScrubStatus {
+    /// When the present round began, or the last one.
+    pub begun: i64,
+    /// When it was last gone on with.
+    pub ran: i64,
+    /// Whether a round has begun that has not ended.
+    pub under_way: bool,
+    /// Bytes that the round has read.
+    pub bytes: u64,
+    /// Chunks that it found damaged.
+    pub damaged: u64,
+    /// Chunks that were put right meanwhile.
+    pub repaired: u64,
+    /// When the last whole round ended.
+    pub ended: Option<i64>,
+}
+
+impl From<meta::ScrubRow> for ScrubStatus {
+    fn from(row: meta::ScrubRow) -> ScrubStatus {
+        ScrubStatus {
+            begun: row.begun.0,
+            ran: row.ran.0,
+            under_way: row.under_way,
+            bytes: row.bytes,
+            damaged: row.damaged,
+            repaired: row.repaired,
+            ended: row.ended.map(|ended| ended.0),
+        }
+    }
 }
 
 /// How the last upkeep went.
@@ -91,9 +128,10 @@ impl From<meta::LastUpkeep> for LastUpkeep {
 impl Volume {
     /// Counts everything: scans the inode and chunk tables.
     pub fn status(&self) -> Result<Status> {
-        let (totals, last_upkeep) = self
-            .meta
-            .snapshot(|view| -> Result<_> { Ok((view.totals()?, view.last_upkeep()?)) })?;
+        let (totals, last_upkeep, scrub, damaged_chunks) =
+            self.meta.snapshot(|view| -> Result<_> {
+                Ok((view.totals()?, view.last_upkeep()?, view.scrub()?, view.damage_count()?))
+            })?;
         let space = sys::disk_space(&self.store).ok();
         let pack_bytes = self.ingest.packs().stored_bytes();
         let record_bytes = totals.stored_bytes + totals.chunks * record_len(0);
@@ -118,6 +156,8 @@ impl Volume {
             reserve_bytes: self.space.reserve_bytes(),
             reserve_held_bytes: self.space.reserve_held_bytes(),
             is_full: self.space.is_full(),
+            damaged_chunks,
+            scrub: scrub.map(ScrubStatus::from),
             last_upkeep: last_upkeep.map(LastUpkeep::from),
             encryption: self.encryption_status()?,
             failure: self.failure.get().cloned(),

@@ -1,4 +1,5 @@
 //! The failpoints in the sources.
+#![allow(dead_code)] // each test uses its part
 
 use std::collections::BTreeSet;
 use std::path::Path;

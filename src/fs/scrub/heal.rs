@@ -201,6 +201,9 @@ impl Volume {
 
     /// Records that these chunks can't be read back.
     pub(super) fn note_damage(&self, damaged: &[(ChunkId, String)]) -> Result<()> {
+        if damaged.is_empty() {
+            return Ok(());
+        }
         self.ingest.know_damage(damaged.iter().map(|(id, _)| *id));
         let now = self.now();
         self.freeing_write(|tx| {

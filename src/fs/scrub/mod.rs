@@ -112,10 +112,21 @@ impl Volume {
         self.check_writable()?;
         let mut report = ScrubReport::default();
         let Some(_one) = wait_for(&self.upkeep.scrubbing, task) else { return Ok(report) };
+        let found = self.look_at_noted(task)?;
+        report.damaged = found.len() as u64;
+        let mut healing = Healing::new(self, Spares::new(spares), task, None);
+        healing.heal(&found)?;
+        self.conclude(&mut healing, &found, &mut report)?;
+        report.complete = !task.is_stopped();
+        Ok(report)
+    }
+
+    /// Looks at what could not be read: what is damaged of it is written down, and answered.
+    fn look_at_noted(&self, task: &dyn Task) -> Result<Vec<ChunkId>> {
         let mut damaged = Vec::new();
         for id in self.ingest.noted_damage() {
             if task.is_stopped() {
-                return Ok(report);
+                break;
             }
             match self.verify_chunk(id)? {
                 Some(why) => damaged.push((id, why)),
@@ -124,13 +135,7 @@ impl Volume {
             }
         }
         self.note_damage(&damaged)?;
-        report.damaged = damaged.len() as u64;
-        let found: Vec<ChunkId> = damaged.into_iter().map(|(id, _)| id).collect();
-        let mut healing = Healing::new(self, Spares::new(spares), task, None);
-        healing.heal(&found)?;
-        self.conclude(&mut healing, &found, &mut report)?;
-        report.complete = !task.is_stopped();
-        Ok(report)
+        Ok(damaged.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Brings back what can be of all chunks that are known to be damaged.

@@ -43,6 +43,7 @@ impl Volume {
         };
         let mut healing = Healing::new(self, Spares::new(spares), task, None);
         task.step("bringing back what is known to be damaged");
+        self.look_at_noted(task)?;
         self.heal_known(&mut healing, task)?;
         task.step("reading chunks");
         let mut run = Run::begin(self, options, task, healing)?;
@@ -208,10 +209,8 @@ impl<'a> Run<'a> {
 
     /// Writes down what was found, and how far it is.
     fn save(&mut self, damaged: &[(ChunkId, String)]) -> Result<()> {
-        if !damaged.is_empty() {
-            damaged.iter().for_each(|(id, why)| log::error!("chunk {} is damaged: {why}", id.0));
-            self.volume.note_damage(damaged)?;
-        }
+        damaged.iter().for_each(|(id, why)| log::error!("chunk {} is damaged: {why}", id.0));
+        self.volume.note_damage(damaged)?;
         let row = self.row;
         match self.volume.write_meta(|tx| Ok(tx.note_scrub(&row)?)) {
             // Reading needs none: more will be read again.
