@@ -355,7 +355,9 @@ fn what_is_damaged_is_brought_back_from_two_places_that_are_damaged_themselves()
         let row = drive.row(id);
         assert_ne!((row.at.pack, row.at.offset), (places[&id].pack, places[&id].offset));
     }
-    drive.is_whole(&files);
+    for (name, content) in &files {
+        assert!(drive.load(Ino::ROOT, name) == *content, "{name}");
+    }
 
     // Footers and headers: told, and left behind by upkeep with what else is damaged.
     assert!(report.packs.iter().any(|what| what.contains("its footer is damaged")), "{report:?}");
@@ -650,26 +652,34 @@ fn garbage_is_nobodys_business_and_compaction_gets_rid_of_it() {
     assert!(after.len() < before || after.iter().all(|pack| pack.id != chunks[0].at.pack));
     assert_eq!(drive.volume.meta.count("damage"), 0);
     assert_eq!(drive.load(Ino::ROOT, "stays"), noise(1, 60_000));
-    // Also of a pack that was found damaged at a start, which can't be sealed any more.
+}
+
+#[test]
+fn a_pack_that_was_found_damaged_at_a_start_goes_once_nothing_needs_it() {
     let drive = Drive::of_small_packs();
     drive.save(Ino::ROOT, "goes", &noise(2, 900_000));
     let first = drive.chunks_of_file("goes")[0];
     drive.save(Ino::ROOT, "stays", &noise(1, 60_000));
+    let spare = drive.copy("spare");
     let pack = pack_path(&drive.packs_dir(), first.at.pack);
     let drive = drive.reopen_after(|volume| {
         volume.close().unwrap();
+        // It has no footer, and a record after a gap.
         flip(&pack, first.at.offset + 20);
+        flip(&pack, std::fs::metadata(&pack).unwrap().len() - 20);
     });
     assert_eq!(drive.load(Ino::ROOT, "stays"), noise(1, 60_000));
-    drive.volume.unlink(Ino::ROOT, b"goes").unwrap();
-    drive.clock.advance(DAY * 40);
-    for _ in 0..3 {
-        drive.scrub(&[]);
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
-    }
+    let report = drive.scrub(&[&spare]);
+    assert_eq!((report.repaired, report.left.len()), (1, 0), "{report:?}");
+    assert!(report.packs[0].contains("its footer is damaged"), "{report:?}");
+    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
     let packs = drive.volume.ingest.packs().packs().unwrap();
     assert!(packs.iter().all(|pack| pack.id != first.at.pack), "{packs:?}");
-    assert_eq!(drive.load(Ino::ROOT, "stays"), noise(1, 60_000));
+    assert_eq!(drive.volume.meta.count("damaged_pack"), 0);
+    drive.is_whole(&BTreeMap::from([
+        ("stays".to_owned(), noise(1, 60_000)),
+        ("goes".to_owned(), noise(2, 900_000)),
+    ]));
 }
 
 #[test]
