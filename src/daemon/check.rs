@@ -2,11 +2,13 @@
 
 use super::failed;
 use super::secrets::Given;
+use super::spares::{lent, spares};
 use super::status::store_of;
 use super::store::Offline;
 use super::waited::waited;
 use crate::cli::{CheckArgs, Encryption, Exit, Failure, show_check, show_json};
-use crate::fs::{self, CheckOptions, CheckProgress, CheckReport};
+use crate::config::Config;
+use crate::fs::{self, CheckOptions, CheckProgress, CheckReport, Volume};
 use crate::http::Client;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -62,6 +64,17 @@ fn ask(
     answer.success().map_err(|error| cannot(&error))
 }
 
+/// Checks; what is to be repaired is also looked for at the places that may have it.
+pub(super) fn check_volume(
+    volume: &Volume,
+    config: &Config,
+    options: CheckOptions,
+    progress: &CheckProgress,
+) -> fs::Result<CheckReport> {
+    let spares = if options.repair { spares(volume, config) } else { Vec::new() };
+    volume.check_with(options, &lent(&spares), progress)
+}
+
 /// Opens the store itself. Only a repair opens it for writing, which also recovers it after a crash.
 fn check_offline(store: &Path, given: &Given, options: CheckOptions) -> Result<Value, Failure> {
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot check", store, error);
@@ -70,9 +83,11 @@ fn check_offline(store: &Path, given: &Given, options: CheckOptions) -> Result<V
         let (done, total) = progress.chunks();
         (total > 0).then(|| format!("reading chunks, {done} of {total}"))
     };
-    let report = Offline::new(store, given)?.with_volume(options.repair, |volume| {
+    let offline = Offline::new(store, given)?;
+    let report = offline.with_volume(options.repair, |volume| {
         waited(doing(store), far, || {
-            volume.check(options, &progress).map_err(|error| cannot(&error))
+            let report = check_volume(volume, offline.config(), options, &progress);
+            report.map_err(|error| cannot(&error))
         })
     })?;
     serde_json::to_value(report).map_err(|error| cannot(&error))

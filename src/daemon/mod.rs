@@ -19,6 +19,7 @@ mod pins;
 mod plan;
 mod secrets;
 mod serve;
+mod spares;
 mod status;
 mod store;
 mod tidy;

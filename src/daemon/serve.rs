@@ -1,5 +1,6 @@
 //! The daemon: from an open store to a mounted drive, and back when it is to stop.
 
+use super::check::check_volume;
 use super::events::{self, Event};
 use super::logger::{self, LogFile};
 use super::plan::Plan;
@@ -139,6 +140,7 @@ impl Drive {
         let desk = Desk {
             check: Arc::clone(&check),
             jobs: jobs.clone(),
+            config: config.clone(),
             checking: Mutex::new(()),
             volume: Arc::clone(&volume),
             mountpoint: mountpoint.clone(),
@@ -165,7 +167,9 @@ impl Drive {
     /// Returns once the drive is out of the tree and nobody uses it, or the patience with those who
     /// do is at its end.
     fn serve_until_stopped(&self, events: &Receiver<Event>) {
+        let mut repairs = jobs::Repairs::default();
         while !self.mounted.wait(POLL) {
+            repairs.look(&self.volume, self.jobs.as_deref());
             match events.try_recv() {
                 Ok(Event::Stop) => return self.stop(events),
                 Ok(Event::ReopenLog) => self.reopen_log(),
@@ -351,6 +355,7 @@ struct Desk {
     /// Held by the one check that runs.
     checking: Mutex<()>,
     jobs: Option<Arc<Scheduler>>,
+    config: Config,
     volume: Arc<Volume>,
     mountpoint: PathBuf,
     read_only: bool,
@@ -386,7 +391,8 @@ impl Control for Desk {
         let Some(_one) = self.checking.try_lock() else {
             return Err(Refusal::Busy("another check is running".to_owned()));
         };
-        let report = self.volume.check(options, &self.check).map_err(|error| failed(&error))?;
+        let report = check_volume(&self.volume, &self.config, options, &self.check)
+            .map_err(|error| failed(&error))?;
         serde_json::to_value(report).map_err(|error| failed(&error))
     }
 

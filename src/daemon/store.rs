@@ -111,6 +111,11 @@ impl Offline {
         Ok(Offline { store, config, secret })
     }
 
+    /// The settings.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Opens the store under its lock, does `work`, and closes it in order. Only what writes opens it for writing, which
     /// also recovers it after a crash.
     pub(super) fn with_volume<T>(

@@ -1,6 +1,9 @@
 //! Which jobs a drive has, and what the rest of the daemon does with them.
 
 mod retention;
+mod scrub;
+
+pub(super) use scrub::Repairs;
 
 use crate::cli::{Exit, Failure};
 use crate::config::Config;
@@ -19,7 +22,7 @@ const STORE_LANE: &str = "store";
 /// A schedule in the settings that is none.
 pub(super) fn jobs(volume: &Arc<Volume>, config: &Config) -> Result<Vec<Job>, Failure> {
     let schedules = Schedules::new(config);
-    Ok(vec![retention::job(volume, config, &schedules)?])
+    Ok(vec![retention::job(volume, config, &schedules)?, scrub::job(volume, config, &schedules)?])
 }
 
 /// Reads the schedules in the settings.

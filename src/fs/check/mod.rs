@@ -153,11 +153,10 @@ impl Volume {
             leaking: Vec::new(),
         };
         check.structure()?;
-        if read_data {
-            match check.read_data() {
-                Err(Error::Meta(error)) => check.metadata_error(error)?,
-                outcome => outcome?,
-            }
+        let contents = if read_data { check.read_data() } else { check.known_damage() };
+        match contents {
+            Err(Error::Meta(error)) => check.metadata_error(error)?,
+            outcome => outcome?,
         }
         check.name_files()?;
         Ok(CheckReport {
@@ -244,6 +243,17 @@ impl Check<'_> {
                 self.progress.done.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// What scrubbing found damaged and could not repair.
+    fn known_damage(&mut self) -> Result<()> {
+        for row in self.volume.meta.read(|view| view.damage(ChunkId(0), FINDINGS_MAX))? {
+            if row.needed {
+                let (id, why) = (row.chunk.0, row.why);
+                self.bad_chunk(row.chunk, Problem::ChunkDamaged { chunk: id, why });
+            }
+        }
+        Ok(())
     }
 
     fn read_chunk(&mut self, chunk: &ChunkRef) {

@@ -22,15 +22,17 @@ pub(super) use spare::Spares;
 
 use super::Result;
 use super::volume::Volume;
-use crate::model::ChunkId;
+use crate::model::{ChunkId, Ino};
 use crate::sys::Task;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often who waits for a turn looks whether to stop.
 const TURN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Files that are named in the log; all of them are in the report.
+const LOGGED_MAX: usize = 20;
 /// Damaged chunks that are looked at in one go.
 const DAMAGE_BATCH: usize = 1024;
 
@@ -169,6 +171,11 @@ impl Volume {
         report.from = std::mem::take(&mut healing.from);
         report.garbage = self.tell_garbage()?;
         (report.left, report.omitted) = self.damage_left()?;
+        let files = report.left.iter().flat_map(|damage| &damage.files).map(|file| file.ino);
+        for ino in files.collect::<BTreeSet<u64>>().into_iter().take(LOGGED_MAX) {
+            let file = self.describe(Ino(ino));
+            log::error!("{file} is damaged, and no place has it whole");
+        }
         self.sync_commits()
     }
 }

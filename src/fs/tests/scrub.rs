@@ -516,7 +516,8 @@ fn what_can_not_be_brought_back_is_told_by_file_and_version_until_it_can() {
     [old, shown].iter().for_each(|chunk| drive.spoil_record(chunk));
 
     let report = drive.scrub(&[]);
-    let told = |left: &[Damage]| -> BTreeMap<u64, Vec<(Vec<String>, bool, Vec<u64>)>> {
+    type Files = Vec<(Vec<String>, bool, Vec<u64>)>;
+    let told = |left: &[Damage]| -> BTreeMap<u64, Files> {
         let files = |damage: &Damage| {
             let files = damage.files.iter();
             files.map(|file| (file.paths.clone(), file.is_live, file.versions.clone())).collect()
@@ -539,6 +540,9 @@ fn what_can_not_be_brought_back_is_told_by_file_and_version_until_it_can() {
     assert_eq!((after.len(), omitted, after[0].found), (2, 0, found));
     assert_eq!(drive.volume.damage_noted(), 0, "nothing new");
     assert_eq!(drive.volume.status().unwrap().damaged_chunks, 2);
+    // A check that reads nothing tells it as well.
+    let checked = drive.volume.check(CheckOptions::default(), &CheckProgress::default()).unwrap();
+    assert_eq!(checked.findings.len(), 2, "{checked:?}");
     drive.save(Ino::ROOT, "again", &live);
     let (after, _) = drive.volume.damage_left().unwrap();
     assert_eq!(after.iter().map(|damage| damage.chunk).collect::<Vec<_>>(), [old.id.0]);
