@@ -41,7 +41,9 @@ fn fill(dir: &Path, round: u64) -> Vec<(PathBuf, u64)> {
 
 fn said(arguments: &[&str], path: &Path) -> String {
     let output = verso().args(arguments).arg(path).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    // What is full needs attention.
+    let is_told = arguments[0] == "status" && output.status.code() == Some(8);
+    assert!(output.status.success() || is_told, "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -7,6 +7,7 @@ use super::history::args::{
     RESTORE_EXAMPLES, REWIND_EXAMPLES, RestoreArgs, RewindArgs, UNDELETE_EXAMPLES, UndeleteArgs,
     UnpinArgs,
 };
+use super::jobs::{JOBS_EXAMPLES, JobsArgs};
 use super::keys::{INIT_EXAMPLES, KeyCommand, SecretArgs};
 use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
@@ -138,6 +139,9 @@ pub enum Command {
     /// Take the name of a moment back; the past is kept as the settings say again
     #[command(after_help = "Examples:\n  verso unpin ~/Verso/projects/spring client-approved")]
     Unpin(UnpinArgs),
+    /// Show what runs by itself, and when; let it run now, or end
+    #[command(after_help = JOBS_EXAMPLES)]
+    Jobs(JobsArgs),
     /// List, add, remove and change what opens an encrypted store
     #[command(subcommand, disable_help_subcommand = true)]
     Key(KeyCommand),

@@ -13,7 +13,8 @@ Exit codes:
   4  check found damage
   5  the store cannot be used: missing, no store, unwritable, damaged, or of a newer version
   6  the mount point cannot be used, or is busy
-  7  the store is encrypted, and what would unlock it is missing or wrong";
+  7  the store is encrypted, and what would unlock it is missing or wrong
+  8  status found something that needs attention";
 
 /// The codes with which a command exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,13 @@ pub enum Exit {
     Mountpoint = 6,
     /// The store is encrypted, and what would unlock it is missing or wrong.
     Key = 7,
+    /// `status` found something that needs attention.
+    Attention = 8,
 }
 
 impl Exit {
     /// All of them.
-    pub const ALL: [Exit; 7] = [
+    pub const ALL: [Exit; 8] = [
         Exit::Failure,
         Exit::Usage,
         Exit::Locked,
@@ -45,6 +48,7 @@ impl Exit {
         Exit::Store,
         Exit::Mountpoint,
         Exit::Key,
+        Exit::Attention,
     ];
 
     /// The one with this number; unknown numbers are a plain failure.

@@ -6,6 +6,7 @@ mod check;
 mod contract;
 mod exit;
 mod history;
+mod jobs;
 mod keys;
 mod manual;
 mod options;
@@ -27,9 +28,13 @@ pub use history::{
     UndeleteArgs, UnpinArgs, show_done, show_file_diff, show_log, show_pin, show_rewind,
     show_tree_diff,
 };
+pub use jobs::{
+    CancelJobArgs, JobLogArgs, JobProgress, JobsArgs, JobsCommand, RunJobArgs, show_job_log,
+    show_job_outcome, show_jobs,
+};
 pub use keys::{AddKeyArgs, KeyCommand, NewSecretArgs, SecretArgs, show_keys};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, tell, warn};
-pub use status::{show_json, show_status};
+pub use status::{attention_of, show_json, show_status};
 pub use tidy::{show_preview, show_tidied};

@@ -1,8 +1,10 @@
 //! `verso status` for people.
 
+use super::jobs::one_line;
 use super::output::say;
 use crate::config::format_bytes;
 use crate::fs::Room;
+use crate::jobs::Concern;
 use crate::model::{Moment, Zone, local_name};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -21,16 +23,21 @@ struct Report {
     daemon: Option<Daemon>,
     /// Of the daemon.
     jobs: Option<Vec<Job>>,
+    /// What to worry about.
+    #[serde(default)]
+    concerns: Vec<Concern>,
     volume: Volume,
     /// Only where it was asked for.
     room: Option<Room>,
 }
 
-/// When a job runs next.
+/// Whether a job runs, or when it does next.
 #[derive(Debug, Deserialize)]
 struct Job {
     name: String,
     next: Option<i64>,
+    #[serde(default)]
+    running: Option<serde_json::Value>,
 }
 
 /// The last upkeep that ran to its end.
@@ -100,7 +107,55 @@ pub fn show_status(reports: &[serde_json::Value], zone: &Zone) -> Result<(), ser
     Ok(())
 }
 
+/// Whether any of `reports` tells something that needs attention, and what in a line.
+pub fn attention_of(reports: &[serde_json::Value]) -> Option<String> {
+    let told = reports.iter().filter_map(|report| match Answer::deserialize(report).ok()? {
+        Answer::Known(report) => report.attention(),
+        Answer::Unknown { store, error } => Some(format!("{}: {error}", store.display())),
+    });
+    let lines: Vec<String> = told.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
 impl Report {
+    fn attention(&self) -> Option<String> {
+        let volume = &self.volume;
+        let things = self.concerns.len()
+            + usize::from(volume.is_full)
+            + usize::from(volume.failure.is_some());
+        let plural = if things == 1 { "thing needs" } else { "things need" };
+        (things > 0).then(|| format!("{}: {things} {plural} attention", self.store.display()))
+    }
+
+    fn concern_lines(&self, zone: &Zone) -> Vec<(&'static str, String)> {
+        let line = |concern: &Concern| {
+            let since = concern.since.map(|at| format!(" ({})", local_name(Moment(at), zone)));
+            let what = one_line(&concern.what);
+            format!("{what}{}; {}", since.unwrap_or_default(), concern.advice)
+        };
+        self.concerns.iter().map(|concern| ("attention", line(concern))).collect()
+    }
+
+    /// What runs, or what does next.
+    fn jobs(&self, zone: &Zone) -> String {
+        let Some(jobs) = &self.jobs else {
+            return "none runs by itself while the store is not mounted for writing".to_owned();
+        };
+        let running = jobs.iter().filter(|job| job.running.is_some());
+        let running: Vec<&str> = running.map(|job| job.name.as_str()).collect();
+        if !running.is_empty() {
+            return format!("{} now; `verso jobs` shows how far", running.join(", "));
+        }
+        let next = jobs.iter().filter_map(|job| Some((job.next?, job.name.as_str()))).min();
+        let next = next.map_or("none runs by itself".to_owned(), |(at, name)| {
+            format!("next {name} {}", local_name(Moment(at), zone))
+        });
+        match self.concerns.is_empty() {
+            true => format!("all well; {next}"),
+            false => next,
+        }
+    }
+
     fn to_text(&self, zone: &Zone) -> String {
         let volume = &self.volume;
         let mut lines = vec![
@@ -109,6 +164,7 @@ impl Report {
             ("health", self.health()),
             ("encrypted", self.encryption()),
         ];
+        lines.splice(3..3, self.concern_lines(zone));
         lines.extend(volume.is_full.then(|| ("full", self.full())));
         lines.extend([
             ("logical", format_bytes(volume.logical_bytes)),
@@ -120,6 +176,7 @@ impl Report {
         ]);
         lines.extend(self.room.iter().flat_map(room_lines));
         lines.extend([
+            ("jobs", self.jobs(zone)),
             ("upkeep", self.upkeep(zone)),
             ("unwritten", format_bytes(volume.dirty_bytes)),
             ("contents", format!("{} files, {} directories", volume.files, volume.directories)),
@@ -173,21 +230,15 @@ impl Report {
         )
     }
 
-    /// How the last one went, and when the next one is.
+    /// How the last one went.
     fn upkeep(&self, zone: &Zone) -> String {
         let time = |nanos: i64| local_name(Moment(nanos), zone);
-        let mut text = match &self.volume.last_upkeep {
+        match &self.volume.last_upkeep {
             None => "there was none yet".to_owned(),
             Some(last) => {
                 format!("{}: {} came free", time(last.ended), format_bytes(last.bytes_freed))
             }
-        };
-        let Some(jobs) = &self.jobs else { return text };
-        match jobs.iter().find(|job| job.name == "retention").and_then(|job| job.next) {
-            Some(next) => text += &format!("; next {}", time(next)),
-            None => text += "; none by itself",
         }
-        text
     }
 
     fn drive(&self) -> String {
@@ -202,6 +253,7 @@ impl Report {
 
     fn health(&self) -> String {
         match &self.volume.failure {
+            None if self.attention().is_some() => "something needs attention".to_owned(),
             None => "good".to_owned(),
             Some(why) => format!("takes no more writes: {why}"),
         }
@@ -269,9 +321,34 @@ mod tests {
         assert!(text.contains("health      good"));
         assert!(text.contains("packs       2.00 KiB, 1.00 KiB of it not in use"), "{text}");
         assert!(text.contains("free        1 B of 1.00 TiB on the store's disk, and 64.0 MiB set"));
-        let upkeep =
-            "upkeep      1970-01-01 00:00:00: 1.00 KiB came free; next 1970-01-01 00:01:00";
+        let upkeep = "jobs        all well; next retention 1970-01-01 00:01:00\n\
+                      upkeep      1970-01-01 00:00:00: 1.00 KiB came free\n";
         assert!(text.contains(upkeep) && !text.contains("comes free"), "{text}");
+    }
+
+    #[test]
+    fn each_thing_to_worry_about_is_a_line_and_all_of_them_an_exit_code() {
+        let concern = |what: &str, since| json!({ "severity": "warning", "what": what, "since": since, "advice": "look" });
+        let well = json!({ "store": "/s", "daemon": null, "volume": {
+            "logical_bytes": 0, "unique_bytes": 0, "stored_bytes": 0, "files": 2, "directories": 1,
+            "chunks": 5, "packs": 1, "dirty_bytes": 0, "metadata_bytes": 4096, "available_bytes": 1,
+            "pack_bytes": 2048, "garbage_bytes": 1024, "log_bytes": 0, "is_full": false,
+            "disk_bytes": 1, "reserve_held_bytes": 0 } });
+        assert_eq!(attention_of(&[well.clone(), well.clone()]), None);
+        let mut bad = well.clone();
+        bad["concerns"] =
+            json!([concern("job a\nfailed", Some(0)), concern("job b is late", None)]);
+        let text = Report::deserialize(&bad).unwrap().to_text(&Zone::UTC);
+        let lines = "health      something needs attention\n\
+                     attention   job a failed (1970-01-01 00:00:00); look\n\
+                     attention   job b is late; look\n";
+        assert!(text.contains(lines), "{text}");
+        let dead = json!({ "store": "/dead", "error": "no daemon answers" });
+        let told = attention_of(&[well.clone(), bad, dead]).unwrap();
+        assert_eq!(told, "/s: 2 things need attention\n/dead: no daemon answers");
+        let mut full = well;
+        full["volume"]["is_full"] = true.into();
+        assert_eq!(attention_of(&[full]).unwrap(), "/s: 1 thing needs attention");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod asking;
 mod background;
 mod busy;
 mod check;
+mod concerns;
 mod contract;
 mod drive;
 mod events;
@@ -85,6 +86,7 @@ fn run() -> Result<(), Failure> {
         Command::Erase(args) => contract::erase(&args, &given),
         Command::Pin(args) => pins::pin(&args, &given),
         Command::Unpin(args) => pins::unpin(&args, &given),
+        Command::Jobs(args) => jobs::command(&args, &given),
         Command::Config(ConfigCommand::Show { store }) => show_config(given.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(given.config, store),
         Command::Completions { shell } => completions(shell),

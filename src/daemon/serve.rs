@@ -6,14 +6,14 @@ use super::logger::{self, LogFile};
 use super::plan::Plan;
 use super::secrets::Given;
 use super::status::volume_status;
-use super::{busy, failed, jobs, mountpoint, read_settings, store};
+use super::{busy, concerns, failed, jobs, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
 use crate::crypt::Secret;
 use crate::fs::{self, CheckOptions, CheckProgress, Volume};
 use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
-use crate::jobs::Scheduler;
+use crate::jobs::{Order, Scheduler};
 use crate::model::{Ino, Zone, parse_when};
 use crate::sys::{self, Clock, SystemClock};
 use parking_lot::Mutex;
@@ -368,6 +368,8 @@ impl Control for Desk {
     fn status(&self) -> Result<Value, Refusal> {
         let status =
             volume_status(&self.volume).map_err(|error| Refusal::Failed(error.to_string()))?;
+        let concerns = concerns::concerns(&self.volume, &self.config, self.jobs.as_deref())
+            .map_err(|failure| Refusal::Failed(failure.message))?;
         Ok(json!({
             "store": self.volume.store_path(),
             "daemon": {
@@ -377,7 +379,7 @@ impl Control for Desk {
                 "read_only": self.read_only,
             },
             "jobs": self.jobs.as_ref().map(|jobs| jobs.state()),
-            "concerns": self.jobs.as_ref().map(|jobs| jobs.concerns()),
+            "concerns": concerns,
             "volume": status,
         }))
     }
@@ -419,6 +421,22 @@ impl Control for Desk {
 
     fn erase(&self, path: &[u8]) -> Result<Value, Refusal> {
         told(self.volume.erase_history(path, &|| self.stopping.load(Ordering::Relaxed)))
+    }
+
+    fn jobs(&self) -> Result<Value, Refusal> {
+        jobs::list(self.jobs.as_deref(), &self.volume, &self.config)
+    }
+
+    fn run_job(&self, name: &str, dry_run: bool, options: Value) -> Result<Value, Refusal> {
+        jobs::run(self.jobs.as_deref(), name, Order { dry_run, options })
+    }
+
+    fn cancel_job(&self, name: &str) -> Result<(), Refusal> {
+        jobs::cancel(self.jobs.as_deref(), name)
+    }
+
+    fn job_log(&self, name: &str, count: u32) -> Result<Value, Refusal> {
+        jobs::log(&self.volume, &self.config, name, count)
     }
 
     fn unmount(&self, lazy: bool) -> Result<(), Refusal> {

@@ -3,8 +3,8 @@
 use super::secrets::Given;
 use super::store::Offline;
 use super::waited::waited;
-use super::{failed, mountpoint};
-use crate::cli::{Exit, Failure, say, show_json, show_status};
+use super::{concerns, failed, mountpoint};
+use crate::cli::{Exit, Failure, attention_of, say, show_json, show_status};
 use crate::fs::{self, Volume};
 use crate::http::Client;
 use crate::model::Zone;
@@ -12,6 +12,7 @@ use crate::sys::{StoreLock, mounts};
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// `verso status`
 pub(super) fn status(
@@ -37,14 +38,19 @@ pub(super) fn status(
     };
     let shown = match (json, path) {
         (true, Some(_)) => show_json(&reports[0]),
-        (true, None) => show_json(&Value::Array(reports)),
+        (true, None) => show_json(&json!(reports)),
         (false, _) if reports.is_empty() => {
             say("no drive is mounted; `verso status STORE` looks into a store");
             Ok(())
         }
         (false, _) => show_status(&reports, &Zone::system()),
     };
-    shown.map_err(|error| Failure::new(Exit::Failure, format!("cannot show the status: {error}")))
+    shown
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot show the status: {error}")))?;
+    match attention_of(&reports) {
+        None => Ok(()),
+        Some(message) => Err(Failure::new(Exit::Attention, message)),
+    }
 }
 
 /// One of several drives: that it cannot be asked must not hide the others, and its store is not
@@ -57,7 +63,7 @@ fn report_mounted(store: &Path, space: bool) -> Value {
     }
 }
 
-fn mounted_stores() -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn mounted_stores() -> Result<Vec<PathBuf>, Failure> {
     let mounts = mounts::all().map_err(list_failure)?;
     Ok(mounts.into_iter().filter(mounts::Mount::is_verso).map(|mount| mount.source).collect())
 }
@@ -118,15 +124,20 @@ fn ask(store: &Path, space: bool) -> Result<Option<Value>, Failure> {
 fn report_offline(store: &Path, given: &Given, space: bool) -> Result<Value, Failure> {
     let offline = Offline::new(store, given)?;
     let unreadable = |error| failed(Exit::Store, "cannot read", store, &error);
-    let look = |volume: &Volume| {
+    let look = |volume: &Arc<Volume>| {
         let status = volume_status(volume).map_err(unreadable)?;
-        let mut report = json!({ "store": store, "daemon": null, "volume": status });
+        let mut report = json!({
+            "store": store,
+            "daemon": null,
+            "concerns": concerns::concerns(volume, offline.config(), None)?,
+            "volume": status,
+        });
         if space {
             report["room"] = json!(volume.room().map_err(unreadable)?);
         }
         Ok(report)
     };
-    waited("looking".to_owned(), || None, || offline.with_volume(false, look))
+    waited("looking".to_owned(), || None, || offline.with_shared(false, look))
 }
 
 /// A volume's own numbers, and how many keys open its store.

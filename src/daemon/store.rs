@@ -123,6 +123,20 @@ impl Offline {
         writes: bool,
         work: impl FnOnce(&Volume) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.with_shared(writes, |volume| work(volume))
+    }
+
+    /// The settings that hold for the store.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The same as [`Offline::with_volume`], for work that holds on to the volume. It must let go of it.
+    pub(super) fn with_shared<T>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Arc<Volume>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let flags = MountFlags { read_only: !writes, ..MountFlags::default() };
         let volume = open(&self.store, &self.config, &flags, self.secret.clone())?;
         let outcome = work(&volume);

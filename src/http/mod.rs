@@ -9,6 +9,10 @@
 //! | `POST /v1/preview` `{"floor_ms": number or null, "limit": number}` | 200 and what that would remove, name by name up to `limit` |
 //! | `POST /v1/room` `{}` | 200 and what the room that the store takes is for, and when how much comes free |
 //! | `POST /v1/why`, `/v1/space`, `/v1/erase` `{"path": [bytes]}` | 200 and what retention says, what would come free, what was erased; `path` from the drive's root; 404 where it never was |
+//! | `GET /v1/jobs` | 200 and the jobs: what runs, how the last runs ended, and when the next ones are |
+//! | `POST /v1/jobs/run` `{"name": string, "dry_run": bool, "options": any}` | 200 and `{"ticket": number}`, at once; 404 for an unknown job, 409 where it runs already |
+//! | `POST /v1/jobs/cancel` `{"name": string}` | 204: the run ends at its next step; 404 for an unknown job, 409 where it doesn't run |
+//! | `POST /v1/jobs/log` `{"name": string, "count": number}` | 200 and the last runs, the newest first; 404 where there never was one |
 //! | `POST /v1/unmount` `{"lazy": bool}` | 204 once the drive is gone from the tree; 409 when it is busy |
 //!
 //! Errors are `{"error": "…"}`. Who may connect is decided by the socket's permissions and, for a
@@ -45,6 +49,19 @@ pub trait Control: Send + Sync + 'static {
     fn space(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
     /// Erases the history of `path`.
     fn erase(&self, path: &[u8]) -> Result<serde_json::Value, Refusal>;
+    /// The jobs: what runs, how the last runs ended, and when the next ones are.
+    fn jobs(&self) -> Result<serde_json::Value, Refusal>;
+    /// Lets a job run now; `options` are for the job.
+    fn run_job(
+        &self,
+        name: &str,
+        dry_run: bool,
+        options: serde_json::Value,
+    ) -> Result<serde_json::Value, Refusal>;
+    /// Lets a run of a job end.
+    fn cancel_job(&self, name: &str) -> Result<(), Refusal>;
+    /// The last runs of a job, at most `count`.
+    fn job_log(&self, name: &str, count: u32) -> Result<serde_json::Value, Refusal>;
     /// Takes the drive out of the tree; the daemon then ends by itself.
     fn unmount(&self, lazy: bool) -> Result<(), Refusal>;
 }

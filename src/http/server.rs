@@ -129,6 +129,10 @@ fn router(options: ServerOptions, control: Arc<dyn Control>) -> Router {
         .route("/v1/why", post(|state, path| of_path(state, path, |desk, path| desk.why(path))))
         .route("/v1/space", post(|state, path| of_path(state, path, |desk, path| desk.space(path))))
         .route("/v1/erase", post(|state, path| of_path(state, path, |desk, path| desk.erase(path))))
+        .route("/v1/jobs", get(jobs))
+        .route("/v1/jobs/run", post(run_job))
+        .route("/v1/jobs/cancel", post(cancel_job))
+        .route("/v1/jobs/log", post(job_log))
         .route("/v1/unmount", post(unmount))
         .with_state(control)
         .layer(from_fn_with_state(options, only_permitted))
@@ -237,6 +241,54 @@ async fn of_path(
     }
 }
 
+async fn jobs(State(control): State<Arc<dyn Control>>) -> Response {
+    told(work(move || control.jobs()).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunJob {
+    name: String,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    options: serde_json::Value,
+}
+
+async fn run_job(
+    State(control): State<Arc<dyn Control>>,
+    Json(RunJob { name, dry_run, options }): Json<RunJob>,
+) -> Response {
+    told(work(move || control.run_job(&name, dry_run, options)).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelJob {
+    name: String,
+}
+
+async fn cancel_job(
+    State(control): State<Arc<dyn Control>>,
+    Json(CancelJob { name }): Json<CancelJob>,
+) -> Response {
+    done(work(move || control.cancel_job(&name)).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobLog {
+    name: String,
+    count: u32,
+}
+
+async fn job_log(
+    State(control): State<Arc<dyn Control>>,
+    Json(JobLog { name, count }): Json<JobLog>,
+) -> Response {
+    told(work(move || control.job_log(&name, count)).await)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unmount {
@@ -257,6 +309,13 @@ async fn work<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let panicked = |_| Err(Refusal::Failed("the daemon panicked over it; see its log".to_owned()));
     tokio::task::spawn_blocking(job).await.unwrap_or_else(panicked)
+}
+
+fn told(outcome: Result<serde_json::Value, Refusal>) -> Response {
+    match outcome {
+        Ok(answer) => Json(answer).into_response(),
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 fn done(outcome: Result<(), Refusal>) -> Response {
@@ -315,6 +374,18 @@ mod tests {
         fn erase(&self, _: &[u8]) -> Result<Value, Refusal> {
             Err(Refusal::Busy("not now".to_owned()))
         }
+        fn jobs(&self) -> Result<Value, Refusal> {
+            Ok(json!([]))
+        }
+        fn run_job(&self, name: &str, dry_run: bool, options: Value) -> Result<Value, Refusal> {
+            Ok(json!([name, dry_run, options]))
+        }
+        fn cancel_job(&self, _: &str) -> Result<(), Refusal> {
+            Err(Refusal::Missing("no such job".to_owned()))
+        }
+        fn job_log(&self, name: &str, count: u32) -> Result<Value, Refusal> {
+            Ok(json!([name, count]))
+        }
         fn unmount(&self, lazy: bool) -> Result<(), Refusal> {
             if lazy { Ok(()) } else { Err(Refusal::Busy("in use".to_owned())) }
         }
@@ -350,6 +421,18 @@ mod tests {
         assert_eq!(lazy.status, 204);
         assert_eq!(client(store.path()).get("/v1/status").unwrap().body["health"], "good");
         assert_eq!(client(store.path()).get("/v1/nothing").unwrap().status, 404);
+    }
+
+    #[test]
+    fn jobs_are_asked_for_by_name() {
+        let store = tempfile::tempdir().unwrap();
+        let _server = start(store.path());
+        let post = |path: &str, body: Value| client(store.path()).post(path, &body).unwrap();
+        assert_eq!(client(store.path()).get("/v1/jobs").unwrap().body, json!([]));
+        let run = post("/v1/jobs/run", json!({ "name": "a:b", "options": { "full": true } }));
+        assert_eq!(run.body, json!(["a:b", false, { "full": true }]));
+        assert_eq!(post("/v1/jobs/cancel", json!({ "name": "x" })).status, 404);
+        assert_eq!(post("/v1/jobs/log", json!({ "name": "a", "count": 2 })).body, json!(["a", 2]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::carry::Finished;
 use super::clock_watch::ClockWatch;
 use super::due::{self, Past};
 use super::run::{Run, Stop};
-use super::schedule::plus;
+use super::schedule::{nanos, plus};
 use super::{Job, Order};
 use crate::meta::JobOutcome;
 use crate::model::Timestamp;
@@ -45,7 +45,9 @@ pub(super) struct Rules {
 /// A job and what is known of it.
 pub(super) struct Entry {
     pub(super) job: Job,
-    pub(super) past: Past,
+    past: Past,
+    /// When it is due, by its schedule; maybe long ago.
+    due: Option<Timestamp>,
     /// It doesn't begin by itself before the machine has run for so long.
     hold: Duration,
     /// What runs now, or was asked for and waits for its lane.
@@ -104,6 +106,7 @@ impl Board {
                 false => FIRST_RUN_AFTER.min(gap),
             };
             board.entries.push(Entry {
+                due: due_of(&job, &past, &rules),
                 job,
                 past,
                 hold: now.up + wait,
@@ -147,7 +150,7 @@ impl Board {
             Some(current) if current.is_running => return None,
             Some(current) => (false, current.run.ticket as i64),
             None => {
-                let due = self.due(entry).filter(|due| *due <= now.wall)?;
+                let due = entry.due.filter(|due| *due <= now.wall)?;
                 (now.up >= entry.hold).then_some((true, due.0))?
             }
         };
@@ -220,11 +223,11 @@ impl Board {
         if !finished.dry_run {
             let Finished { outcome, begun, .. } = finished;
             entry.latest = Some((outcome, begun, finished.error.clone()));
-            if outcome == JobOutcome::Interrupted {
-                entry.past.interrupted = Some(begun);
-            } else {
-                entry.past = Past { last: Some(begun), interrupted: None, ..entry.past };
-            }
+            let past = match outcome {
+                JobOutcome::Interrupted => Past { interrupted: Some(begun), ..entry.past },
+                _ => Past { last: Some(begun), interrupted: None, ..entry.past },
+            };
+            entry.learn(past, &self.rules);
         }
         if entry.finished.len() == FINISHED_MAX {
             entry.finished.pop_front();
@@ -236,28 +239,41 @@ impl Board {
         self.entries.iter().position(|entry| entry.job.name == name)
     }
 
-    /// When the job is due, by its schedule; maybe long ago.
-    fn due(&self, entry: &Entry) -> Option<Timestamp> {
-        let Rules { seed, jitter_max, .. } = self.rules;
-        due::due(&entry.job.schedule, &entry.past, &entry.job.name, seed, jitter_max)
-    }
-
-    /// When the job begins by itself, as far as its schedule goes: later, if its lane is taken then. `None`: never.
-    pub(super) fn next(&self, entry: &Entry, now: Now) -> Option<Timestamp> {
-        let due = self.due(entry)?;
-        Some(due.max(plus(now.wall, entry.hold.saturating_sub(now.up))))
+    /// What is known of each job's runs is asked for anew.
+    pub(super) fn learn_anew(&mut self, past: impl Fn(&str) -> Past) {
+        for entry in &mut self.entries {
+            entry.learn(past(&entry.job.name), &self.rules);
+        }
     }
 
     /// For how long nothing can begin but what is asked for.
     pub(super) fn rest(&self, now: Now) -> Duration {
         let idle = self.entries.iter().filter(|entry| entry.current.is_none());
-        let next = idle.filter_map(|entry| self.next(entry, now)).min();
+        let next = idle.filter_map(|entry| entry.next(now)).min();
         let rest = next.map_or(LOOK_INTERVAL, |next| {
             Duration::from_nanos(next.0.saturating_sub(now.wall.0).max(0) as u64)
         });
         // What is due and waits for its lane is looked at when a run ends.
         if rest.is_zero() { LOOK_INTERVAL } else { rest.min(LOOK_INTERVAL) }
     }
+}
+
+impl Entry {
+    fn learn(&mut self, past: Past, rules: &Rules) {
+        self.past = past;
+        self.due = due_of(&self.job, &past, rules);
+    }
+
+    /// When the job may begin by itself: later, if its lane is taken then. In the past, where it waits. `None`: never.
+    pub(super) fn next(&self, now: Now) -> Option<Timestamp> {
+        let held = plus(now.wall, self.hold.saturating_sub(now.up));
+        let since_held = nanos(now.up.saturating_sub(self.hold));
+        Some(self.due?.max(Timestamp(held.0.saturating_sub_unsigned(since_held))))
+    }
+}
+
+fn due_of(job: &Job, past: &Past, rules: &Rules) -> Option<Timestamp> {
+    due::due(&job.schedule, past, &job.name, rules.seed, rules.jitter_max)
 }
 
 fn clocks(now: Now) -> Option<(i64, i64)> {

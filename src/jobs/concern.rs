@@ -1,5 +1,8 @@
 //! What an administrator should worry about.
 
+use super::record::Record;
+use crate::meta::JobOutcome;
+use crate::model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// How much.
@@ -23,4 +26,25 @@ pub struct Concern {
     pub since: Option<i64>,
     /// What to do about it.
     pub advice: String,
+}
+
+/// The jobs of these names whose last run failed, as the record says.
+pub fn failures<'a>(record: &dyn Record, names: impl Iterator<Item = &'a str>) -> Vec<Concern> {
+    let last = |name: &str| record.runs(name, 1).ok().and_then(|runs| runs.into_iter().next());
+    names
+        .filter_map(|name| Some((name, last(name)?)))
+        .filter(|(_, run)| run.outcome == JobOutcome::Failed)
+        .map(|(name, run)| failed(name, run.begun, run.error.as_deref()))
+        .collect()
+}
+
+/// That a job failed when it last ran.
+pub(super) fn failed(name: &str, begun: Timestamp, error: Option<&str>) -> Concern {
+    let error = error.unwrap_or("nobody knows why");
+    Concern {
+        severity: Severity::Warning,
+        what: format!("job {name} failed: {error}"),
+        since: Some(begun.0),
+        advice: format!("`verso jobs log {name}`; once it is mended: `verso jobs run {name}`"),
+    }
 }

@@ -19,7 +19,7 @@ mod scheduler;
 mod tests;
 
 pub use carry::{Finished, run_here};
-pub use concern::{Concern, Severity};
+pub use concern::{Concern, Severity, failures};
 pub use record::{Record, run_to_json};
 pub use run::Run;
 pub use schedule::Schedule;

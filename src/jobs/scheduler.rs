@@ -2,7 +2,7 @@
 
 use super::board::{Board, Entry, IDLE_MAX, No, Now, Rules, Start};
 use super::carry::{Finished, run_here};
-use super::concern::{Concern, Severity};
+use super::concern::{self, Concern, Severity};
 use super::due;
 use super::hook::{self, Hook};
 use super::record::{Record, past_of, run_to_json};
@@ -148,7 +148,7 @@ impl Scheduler {
         };
         let board = self.shared.board.lock();
         let mut jobs: Vec<Value> =
-            board.entries.iter().map(|entry| entry_to_json(&board, entry, now)).collect();
+            board.entries.iter().map(|entry| entry_to_json(entry, now)).collect();
         drop(board);
         for job in &mut jobs {
             let name = job["name"].as_str().unwrap_or_default().to_owned();
@@ -162,7 +162,7 @@ impl Scheduler {
     pub fn concerns(&self) -> Vec<Concern> {
         let now = self.shared.now();
         let board = self.shared.board.lock();
-        board.entries.iter().filter_map(|entry| concern(&board, entry, now)).collect()
+        board.entries.iter().filter_map(|entry| concern_of(entry, now)).collect()
     }
 }
 
@@ -266,9 +266,7 @@ impl Shared {
         let mut board = self.board.lock();
         if board.look_at_clock(now) {
             log::warn!("the clock was set: what goes by ages waits for a day");
-            for entry in &mut board.entries {
-                entry.past = past(&*self.record, &entry.job.name, now.wall);
-            }
+            board.learn_anew(|job| past(&*self.record, job, now.wall));
         }
         let starts = board.tick(now);
         (starts, board.rest(now))
@@ -306,20 +304,20 @@ impl Shared {
     }
 }
 
-fn entry_to_json(board: &Board, entry: &Entry, now: Now) -> Value {
+fn entry_to_json(entry: &Entry, now: Now) -> Value {
     let current = entry.current.as_ref();
     let finished: Vec<Value> = entry.finished.iter().map(Finished::to_json).collect();
     json!({
         "name": entry.job.name,
         "schedule": entry.job.schedule.to_string(),
         "lane": entry.job.lane,
-        "next": board.next(entry, now).map(|next| next.0),
+        "next": entry.next(now).map(|next| next.0),
         "running": current.map(|current| current.run.to_json()),
         "finished": finished,
     })
 }
 
-fn concern(board: &Board, entry: &Entry, now: Now) -> Option<Concern> {
+fn concern_of(entry: &Entry, now: Now) -> Option<Concern> {
     let name = &entry.job.name;
     let late = |since: Timestamp| {
         let most = due::lateness_max(&entry.job.schedule, since)?;
@@ -333,9 +331,7 @@ fn concern(board: &Board, entry: &Entry, now: Now) -> Option<Concern> {
         advice,
     };
     if let Some((JobOutcome::Failed, begun, error)) = &entry.latest {
-        let error = error.as_deref().unwrap_or("nobody knows why");
-        let advice = format!("`verso jobs log {name}`; once it is mended: `verso jobs run {name}`");
-        return Some(warning(format!("job {name} failed: {error}"), *begun, advice));
+        return Some(concern::failed(name, *begun, error.as_deref()));
     }
     if let Some(begun) = entry.current.as_ref().and_then(|current| current.run.begun()) {
         let advice =
@@ -343,6 +339,6 @@ fn concern(board: &Board, entry: &Entry, now: Now) -> Option<Concern> {
         return late(begun).map(|since| warning(format!("job {name} does not end"), since, advice));
     }
     let advice = format!("`verso jobs` says what it waits for; at once: `verso jobs run {name}`");
-    let since = late(board.next(entry, now)?)?;
+    let since = late(entry.next(now)?)?;
     Some(warning(format!("job {name} is long overdue"), since, advice))
 }

@@ -33,7 +33,7 @@ fn the_readme_has_the_exit_codes_of_the_help() {
     let help = Bench::new().verso("--help").ok().out;
     let (_, table) = help.split_once("Exit codes:\n").unwrap();
     let readme = include_str!("../../README.md");
-    assert_eq!(table.lines().count(), 8);
+    assert_eq!(table.lines().count(), 9);
     for line in table.lines() {
         let (code, meaning) = line.trim().split_once("  ").unwrap();
         assert!(readme.contains(&format!("| {code} | {meaning} |\n")), "{line}");

@@ -7,6 +7,7 @@ mod contract;
 mod encrypted;
 mod encrypted_terminal;
 mod history;
+mod jobs;
 mod mounted;
 mod readme;
 mod rewinding;

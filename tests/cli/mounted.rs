@@ -248,7 +248,7 @@ fn what_is_in_the_store_is_for_its_user_alone() {
 fn without_a_path_all_drives_are_listed() {
     let bench = Bench::new();
     bench.verso("mount STORE DRIVE").ok();
-    let all = bench.status("");
+    let all = bench.status_of_all("");
     let drives: Vec<_> = all.as_array().unwrap().iter().map(|one| &one["store"]).collect();
     assert!(drives.contains(&&json!(bench.store)), "{all}");
 }

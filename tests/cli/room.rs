@@ -63,7 +63,7 @@ fn status_says_what_comes_free_when_mounted_and_not() {
         assert!(!bench.verso(&format!("status {of}")).ok().out.contains("comes free"));
     };
     check("DRIVE");
-    let all = json(bench.verso("status --space --json"));
+    let all = bench.status_of_all("--space");
     let is_mine = |report: &&Value| report["store"] == bench.store.to_str().unwrap();
     let mine = all.as_array().unwrap().iter().find(is_mine).unwrap();
     about(&mine["room"]["living_bytes"], 1_000_000);

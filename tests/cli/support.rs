@@ -110,6 +110,13 @@ impl Bench {
         serde_json::from_str(&ran.out).unwrap()
     }
 
+    /// Of every drive on the machine, some of which other tests have broken.
+    pub(crate) fn status_of_all(&self, how: &str) -> serde_json::Value {
+        let ran = self.verso(&format!("status --json {how}"));
+        assert!(matches!(ran.code, Some(0 | 8)), "{ran:?}");
+        serde_json::from_str(&ran.out).unwrap()
+    }
+
     pub(crate) fn kill(&self, signal: &str, pid: u32) {
         let killed = Command::new("kill").arg(signal).arg(pid.to_string()).status().unwrap();
         assert!(killed.success());

@@ -1,9 +1,15 @@
 //! Which jobs a drive has, and what the rest of the daemon does with them.
 
+mod asked;
+mod command;
+pub(super) mod follow;
 mod retention;
 mod scrub;
 
 pub(super) use scrub::Repairs;
+
+pub(super) use asked::{cancel, list, log, recorded_concerns, run};
+pub(super) use command::command;
 
 use crate::cli::{Exit, Failure};
 use crate::config::Config;
