@@ -210,6 +210,8 @@ fn what_a_wrong_clock_recorded_is_not_waited_for() {
     world.wait_for_runs("nightly", 2);
     world.clock.set(at("2026-06-01T12:00:00Z"));
     world.scheduler.look();
+    let midnight = at("2026-06-02T00:00:00Z").0;
+    world.wait("a look at the clock", |world| world.state("nightly")["next"] == midnight);
     world.pass(DAY);
     world.wait_for_runs("nightly", 3);
 }
