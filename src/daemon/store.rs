@@ -126,11 +126,6 @@ impl Offline {
         self.with_shared(writes, |volume| work(volume))
     }
 
-    /// The settings that hold for the store.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// The same as [`Offline::with_volume`], for work that holds on to the volume. It must let go of it.
     pub(super) fn with_shared<T>(
         &self,
