@@ -192,7 +192,10 @@ fn essence(attr: &Attr) -> (FileKind, u32, u32, u32, u64, i64) {
     (attr.kind, u32::from(attr.mode.bits()), attr.uid, attr.gid, size, mtime)
 }
 
-fn attributes(tree: &dyn Tree, path: &Path) -> io::Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+/// A name and its value.
+type Attribute = (Vec<u8>, Option<Vec<u8>>);
+
+fn attributes(tree: &dyn Tree, path: &Path) -> io::Result<Vec<Attribute>> {
     let mut names = tree.xattr_names(path)?;
     names.retain(|name| !name.starts_with(OWN_ATTRIBUTES));
     names.sort_unstable();

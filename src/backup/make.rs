@@ -81,6 +81,16 @@ pub fn make(
     })
 }
 
+/// Bytes of packs that [`make`] would send now: at most, since what a pack holds is not looked at.
+pub fn would_send(volume: &Volume, location: &Location, full: bool) -> Result<u64> {
+    let packs = volume.durable_packs()?;
+    let base = catalog::newest(location)?.filter(|_| !full);
+    let all = || packs.iter().map(|pack| pack.len).sum();
+    let Some(base) = base else { return Ok(all()) };
+    let sender = Sender::new(volume, location, &base.series, KnownParts::read(volume)?)?;
+    Ok(packs.iter().map(|pack| sender.missing(pack)).sum())
+}
+
 /// One run, as far as it stays the same from round to round.
 struct Run<'a> {
     volume: &'a Volume,

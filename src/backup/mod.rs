@@ -26,7 +26,7 @@ pub use drill::{Drilled, Sample, compare};
 pub use error::{Error, Result};
 pub use kind::location_options;
 pub use location::{Location, Object, Patience};
-pub use make::{Made, MakeOptions, make};
+pub use make::{Made, MakeOptions, make, would_send};
 pub use manifest::{Block, Manifest, Pack, Part, StoredFile};
 pub use packs::RemotePacks;
 pub use plan::{Age, Kept, plan};

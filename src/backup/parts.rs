@@ -203,6 +203,16 @@ impl<'a> Sender<'a> {
         Ok(part)
     }
 
+    /// Bytes of a pack that may have to be sent.
+    pub(super) fn missing(&self, pack: &PackInfo) -> u64 {
+        let is_there = |part: &Planned| {
+            let known = part.hash.map(|hash| Part { start: part.start, len: part.len, hash });
+            known.is_some_and(|part| self.is_present(pack.id, &part))
+        };
+        let planned = self.known.lock().plan(pack);
+        planned.iter().filter(|part| !is_there(part)).map(|part| part.len).sum()
+    }
+
     fn is_present(&self, pack: PackId, part: &Part) -> bool {
         self.present.lock().get(&part.name(pack)) == Some(&part.len)
     }

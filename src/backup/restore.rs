@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Says which generation is being restored into a directory.
 const RESTORING: &str = "restoring.json";
+/// What makes a directory a store.
+const HEADER: &str = "store.toml";
 const PACKS_DIR: &str = "packs";
 /// Room that is left on the disk beside what is restored.
 const ROOM_BYTES: u64 = 64 << 20;
@@ -79,11 +81,16 @@ pub fn restore(
     failpoint::hit("restore-after-packs");
     task.step("fetching the metadata");
     let mut reader = BlockReader::new(location, manifest);
-    for file in store_files(manifest) {
-        fetch_file(&mut reader, file, &store.join(&file.name), task)?;
+    // Once the header is there it is a store, which may have been used since.
+    let is_store = store.join(HEADER).exists();
+    for file in store_files(manifest).filter(|_| !is_store) {
+        let path = store.join(&file.name);
+        let temporary = path.with_extension("tmp");
+        fetch_file(&mut reader, file, &temporary, task)?;
+        std::fs::rename(&temporary, &path).map_err(io_error(&path))?;
+        sync_dir(store)?;
         failpoint::hit("restore-after-file");
     }
-    sync_dir(store)?;
     let mark = store.join(RESTORING);
     std::fs::remove_file(&mark).map_err(io_error(&mark))?;
     sync_dir(store)?;

@@ -6,10 +6,13 @@ use crate::fs::{
     Caller, CreateOptions, NewKey, OpenMode, RenameMode, Volume, VolumeOptions, create_store,
 };
 use crate::model::{Ino, Moment, Timestamp};
-use crate::recall::Stored;
+use crate::recall::{Stored, Tree};
 use crate::sys::{Clock, ManualClock, Unattended};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -369,4 +372,114 @@ fn what_is_there_is_not_overwritten_by_a_restore() {
     let refused = restore(&site.location, &manifest, &taken, 1, &Unattended).unwrap_err();
     assert!(matches!(refused, Error::Occupied { generation: None, .. }), "{refused}");
     assert_eq!(std::fs::read_dir(&taken).unwrap().count(), 1);
+}
+
+/// What one writer did, in order: the name in its directory, and the number that it then held; `None`: it was removed.
+type Journal = Vec<(String, Option<u64>)>;
+
+/// Saves by way of renames, and removes, so that each step is one moment; until it is told to end.
+fn write_on(volume: &Volume, dir: Ino, seed: u64, stop: &AtomicBool) -> Journal {
+    let how = OpenMode { read: true, write: true, truncate: true, ..OpenMode::default() };
+    let mut journal = Journal::new();
+    for step in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let name = format!("{}", (step * 7 + seed) % 23);
+        if step % 5 == 4 && volume.lookup(dir, name.as_bytes()).is_ok() {
+            volume.unlink(dir, name.as_bytes()).unwrap();
+            journal.push((name, None));
+            continue;
+        }
+        let new = format!("new-{seed}");
+        let (_, handle) = volume.create(&ROOT, Ino::ROOT, new.as_bytes(), 0o644, how).unwrap();
+        volume.write(handle, 0, &numbered(step)).unwrap();
+        volume.flush(handle).unwrap();
+        volume.release(handle).unwrap();
+        let replace = RenameMode::Replace;
+        volume.rename(Ino::ROOT, new.as_bytes(), dir, name.as_bytes(), replace).unwrap();
+        journal.push((name, Some(step)));
+    }
+    journal
+}
+
+fn numbered(step: u64) -> Vec<u8> {
+    let mut content = step.to_le_bytes().to_vec();
+    content.extend(noise(step, 9000 + (step as usize * 37) % 9000));
+    content
+}
+
+/// What a directory holds: names and numbers. Each file must be whole.
+fn held(volume: &Volume, dir: &str) -> BTreeMap<String, u64> {
+    let tree = Stored::new(volume, 0, 0);
+    let names = tree.list(Path::new(dir)).unwrap();
+    let number = |name: &OsStr| {
+        let path = Path::new(dir).join(name);
+        let mut bytes = vec![0; 40_000];
+        let len = tree.open(&path).unwrap().read_at(0, &mut bytes).unwrap();
+        let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert!(bytes[..len] == numbered(number), "{path:?} is torn");
+        number
+    };
+    names.iter().map(|(name, _)| (name.to_str().unwrap().to_owned(), number(name))).collect()
+}
+
+/// Whether what is held is what was there after one of the steps.
+fn is_one_moment(held: &BTreeMap<String, u64>, journal: &Journal) -> bool {
+    let mut state = BTreeMap::new();
+    for (name, number) in journal {
+        if state == *held {
+            return true;
+        }
+        match number {
+            Some(number) => state.insert(name.clone(), *number),
+            None => state.remove(name),
+        };
+    }
+    state == *held
+}
+
+#[test]
+fn what_is_backed_up_while_it_is_written_to_is_of_one_moment() {
+    both(|mut site| {
+        site.live(1);
+        let dirs: Vec<Ino> = (0..3)
+            .map(|n| {
+                let name = format!("writer-{n}");
+                site.volume.mkdir(&ROOT, Ino::ROOT, name.as_bytes(), 0o755).unwrap().ino
+            })
+            .collect();
+        let stop = &AtomicBool::new(false);
+        let (volume, clock) = (&site.volume, &site.clock);
+        let (made, journals) = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..)
+                .zip(&dirs)
+                .map(|(seed, dir)| scope.spawn(move || write_on(volume, *dir, seed, stop)))
+                .collect();
+            let upkeep = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    clock.advance(Duration::from_secs(1));
+                    volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+                    volume.sync_all().unwrap();
+                }
+            });
+            let made: Vec<Made> = (0..4).map(|n| site.back_up(n == 2)).collect();
+            stop.store(true, Ordering::Relaxed);
+            upkeep.join().unwrap();
+            let journals = writers.into_iter().map(|writer| writer.join().unwrap());
+            (made, journals.collect::<Vec<Journal>>())
+        });
+        assert!(journals.iter().all(|journal| journal.len() > 30), "nobody wrote much");
+        for (number, made) in made.iter().enumerate() {
+            let store = site.restore(Some(&made.generation), &format!("copy-{number}"));
+            site.expect_whole(&store, &[Moment(made.moment)]);
+            let copy = Volume::open_store(&store, options(&site.secret), site.clock.clone());
+            let copy = copy.unwrap();
+            for (n, journal) in journals.iter().enumerate() {
+                let held = held(&copy, &format!("writer-{n}"));
+                assert!(is_one_moment(&held, journal), "generation {number}: {held:?}");
+            }
+            copy.close().unwrap();
+        }
+    });
 }

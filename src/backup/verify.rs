@@ -66,7 +66,7 @@ pub fn verify(
         bad: HashSet::new(),
     };
     for (name, why) in catalog.unreadable {
-        look.fault(&super::manifest::manifest_key(&name), &why, &[name.clone()]);
+        look.fault(&super::manifest::manifest_key(&name), &why, std::slice::from_ref(&name));
     }
     look.report.generations =
         catalog.generations.iter().map(|generation| generation.generation.clone()).collect();
@@ -123,7 +123,11 @@ impl Look<'_> {
                 }),
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                     let why = format!("the list of its packs can't be read: {error}");
-                    self.fault(&generation.key(), &why, &[generation.generation.clone()]);
+                    self.fault(
+                        &generation.key(),
+                        &why,
+                        std::slice::from_ref(&generation.generation),
+                    );
                 }
                 Err(error) => return Err(error),
             }

@@ -1,5 +1,6 @@
 //! The arguments of each command, as clap reads them.
 
+use super::backup::BackupCommand;
 use super::contract::{EraseArgs, SpaceArgs, WhyArgs};
 use super::exit;
 use super::history::args::{
@@ -84,6 +85,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make copies of a store elsewhere, look after them, and get a store back out of them
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Look whether everything in a store is whole, mounted or not
     #[command(after_help = "Examples:\n  verso check ~/verso-store\n  \
         verso check ~/Verso --read-data\n  verso check ~/verso-store --repair")]
@@ -276,7 +280,7 @@ pub struct TidyArgs {
     pub json: bool,
 }
 
-fn age(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn age(text: &str) -> Result<Duration, &'static str> {
     parse_time(text).ok_or("write a number and a unit, like 7d or 12h")
 }
 

@@ -2,6 +2,7 @@
 //! nothing; room `daemon` carries the commands out.
 
 mod args;
+mod backup;
 mod check;
 mod contract;
 mod exit;
@@ -17,6 +18,11 @@ mod tidy;
 pub use args::{
     CheckArgs, Cli, Command, ConfigCommand, HelperArgs, InitArgs, MountArgs, PipedSecret, TidyArgs,
     UmountArgs,
+};
+pub use backup::{
+    BackupCommand, LocationArgs, RestoreBackupArgs, StoreLocationArgs, drilled_line, plan_line,
+    show_drilled, show_generations, show_made, show_plan, show_restored, show_verified,
+    verified_line,
 };
 pub use check::{Encryption, show_check};
 pub use contract::{

@@ -47,6 +47,10 @@ pub struct BackupConfig {
     pub verify: String,
     /// When a restore is tried.
     pub drill: String,
+    /// When all of it is restored, and not a sample.
+    pub drill_all: String,
+    /// When generations that are too old are removed.
+    pub prune: String,
     /// How long generations are kept; `None`: for ever.
     pub keep: Option<Duration>,
     /// Whether what became durable is sent at once.
@@ -89,6 +93,8 @@ fn resolve_one(raw: &raw::Backup) -> Result<BackupConfig, Broken> {
         full: resolve_schedule("backup.full", &raw.full)?,
         verify: resolve_schedule("backup.verify", &raw.verify)?,
         drill: resolve_schedule("backup.drill", &raw.drill)?,
+        drill_all: resolve_schedule("backup.drill_all", &raw.drill_all)?,
+        prune: resolve_schedule("backup.prune", &raw.prune)?,
         keep: resolve_keep(&raw.keep)?,
         continuous: raw.continuous,
         append_only: raw.append_only,

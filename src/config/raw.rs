@@ -45,6 +45,10 @@ pub(super) struct Backup {
     pub(super) verify: String,
     #[serde(default = "backup_drill")]
     pub(super) drill: String,
+    #[serde(default = "backup_drill_all")]
+    pub(super) drill_all: String,
+    #[serde(default = "backup_prune")]
+    pub(super) prune: String,
     #[serde(default = "backup_keep")]
     pub(super) keep: String,
     #[serde(default)]
@@ -71,6 +75,14 @@ fn backup_verify() -> String {
 
 fn backup_drill() -> String {
     "0 6 1 * *".to_owned()
+}
+
+fn backup_drill_all() -> String {
+    "never".to_owned()
+}
+
+fn backup_prune() -> String {
+    "30 6 * * *".to_owned()
 }
 
 fn backup_keep() -> String {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod background;
+mod backup;
 mod busy;
 mod check;
 mod concerns;
@@ -73,6 +74,7 @@ fn run() -> Result<(), Failure> {
         Command::Status { path, space, json } => {
             status::status(path.as_deref(), &given, space, json)
         }
+        Command::Backup(command) => backup::backup(&command, &given),
         Command::Check(args) => check::check(&args, &given),
         Command::Tidy(args) => tidy::tidy(&args, &given),
         Command::Log(args) => history::log(&args, &given),

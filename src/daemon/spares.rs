@@ -1,15 +1,78 @@
-//! The places that may have what is damaged in a store.
+//! The places that may have what is damaged in a store: backup locations.
 
+use super::jobs::scratch::Scratch;
+use super::locations;
+use crate::backup::{self, Location, LocationSpec};
+use crate::chunks;
 use crate::config::Config;
-use crate::fs::{Spare, Volume};
+use crate::fs::{self, Spare, Volume};
+use crate::model::ChunkRef;
+use crate::sys::Unattended;
+use parking_lot::Mutex;
+use std::sync::Arc;
 
-/// The places outside of the store that scrubbing and repairs ask for chunks, in this order: the one place that knows all of them. Backup locations
-/// come here.
-pub(super) fn spares(_volume: &Volume, _config: &Config) -> Vec<Box<dyn Spare>> {
-    Vec::new()
+/// Packs of a location that are kept on the disk at a time.
+const SCRATCH_BYTES: u64 = 256 << 20;
+
+/// The newest generation of a location. It is asked for nothing before something is damaged.
+struct LocationSpare<'v> {
+    volume: &'v Volume,
+    spec: LocationSpec,
+    opened: Mutex<Option<Opened>>,
+}
+
+/// The generation as a volume, and the directory that goes with it.
+struct Opened {
+    volume: Arc<Volume>,
+    _scratch: Scratch,
+}
+
+/// The places outside of the store that scrubbing and repairs ask for chunks, in this order: the one place that knows all of them.
+pub(super) fn spares<'v>(volume: &'v Volume, config: &Config) -> Vec<Box<dyn Spare + 'v>> {
+    let spare = |backup| -> Option<Box<dyn Spare + 'v>> {
+        match locations::spec(backup) {
+            Ok(spec) => Some(Box::new(LocationSpare { volume, spec, opened: Mutex::default() })),
+            Err(failure) => {
+                log::error!("{} can't be asked for what is damaged: {failure}", backup.name);
+                None
+            }
+        }
+    };
+    config.backups.iter().filter_map(spare).collect()
 }
 
 /// As the store takes them.
-pub(super) fn lent(spares: &[Box<dyn Spare>]) -> Vec<&dyn Spare> {
-    spares.iter().map(|spare| &**spare).collect()
+pub(super) fn lent<'s>(spares: &'s [Box<dyn Spare + 's>]) -> Vec<&'s dyn Spare> {
+    spares.iter().map(|spare| &**spare as &dyn Spare).collect()
+}
+
+impl LocationSpare<'_> {
+    fn open(&self) -> backup::Result<Opened> {
+        let location = Arc::new(Location::open(&self.spec)?);
+        let manifest = backup::find(&location, None)?;
+        let scratch = Scratch::new(None)?;
+        let packs =
+            backup::prepare(&location, &manifest, scratch.path(), SCRATCH_BYTES, &Unattended)?;
+        let volume = self.volume.open_copy(scratch.path(), Arc::new(packs))?;
+        Ok(Opened { volume, _scratch: scratch })
+    }
+}
+
+impl Spare for LocationSpare<'_> {
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn fetch(&self, chunk: &ChunkRef, _base: Option<&ChunkRef>) -> Result<Option<Vec<u8>>, String> {
+        let mut opened = self.opened.lock();
+        if opened.is_none() {
+            *opened = Some(self.open().map_err(|error| error.to_string())?);
+        }
+        let Some(copy) = &*opened else { return Ok(None) };
+        match copy.volume.chunk_like(chunk) {
+            Ok(plain) => Ok(plain),
+            Err(fs::Error::Chunks(chunks::Error::Damaged { .. })) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }

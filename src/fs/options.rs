@@ -1,7 +1,7 @@
 //! How a volume behaves.
 
 use crate::chunks::PackSource;
-use crate::crypt::Secret;
+use crate::crypt::{Keyring, Secret};
 use crate::model::{Policy, Rules, Zone};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub struct VolumeOptions {
     pub seal_threads: usize,
     /// What unlocks the store, if it is encrypted.
     pub secret: Option<Arc<Secret>>,
+    /// The keys themselves, in the place of `secret`.
+    pub keys: Option<Arc<Keyring>>,
     /// Where the packs lie, if not in the store; with `read_only`.
     pub pack_source: Option<Arc<dyn PackSource>>,
 }
@@ -78,6 +80,7 @@ impl Default for VolumeOptions {
             zone: Zone::UTC,
             seal_threads: 2,
             secret: None,
+            keys: None,
             pack_source: None,
         }
     }

@@ -10,7 +10,7 @@ use super::space::{LOG_ROOM_BYTES, Space};
 use super::store_error::{StoreError, io_error, open_error};
 use super::upkeep::Upkeep;
 use super::volume::Volume;
-use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackStore};
+use crate::chunks::{self, ChunkParams, Cutter, PackOptions, PackSource, PackStore};
 use crate::crypt::Keyring;
 use crate::meta::{self, MOMENT_STEP_NANOS, Meta, PageKeys};
 use crate::model::{Attr, FileKind, Ino, Mode};
@@ -188,7 +188,7 @@ impl Volume {
         let chunk_params = found.header.chunk_params().map_err(|why| header::wrong(path, why))?;
         let keys = unlock(path, &found, &options)?;
         // The keys are enough from here on: a passphrase is not kept longer than it takes.
-        let options = VolumeOptions { secret: None, ..options };
+        let options = VolumeOptions { secret: None, keys: None, ..options };
         let space = Space::new(path, options.reserve_bytes);
         if !options.read_only {
             space.make_room(2 * LOG_ROOM_BYTES);
@@ -258,6 +258,25 @@ fn open_packs(
         .map_err(|error: chunks::Error| open_error(path, error))
 }
 
+impl Volume {
+    /// Opens a copy of this store, as it was some time ago, to be read only: its metadata and header are in the directory `path`, its packs
+    /// come from `packs`. It is opened with this volume's keys.
+    pub fn open_copy(
+        &self,
+        path: &Path,
+        packs: Arc<dyn PackSource>,
+    ) -> Result<Arc<Volume>, StoreError> {
+        let options = VolumeOptions {
+            read_only: true,
+            pack_source: Some(packs),
+            keys: self.keys.clone(),
+            history_dir: true,
+            ..self.options.clone()
+        };
+        Volume::open_store(path, options, Arc::clone(&self.clock))
+    }
+}
+
 /// The keys of an encrypted store.
 fn unlock(
     path: &Path,
@@ -266,6 +285,9 @@ fn unlock(
 ) -> Result<Option<Arc<Keyring>>, StoreError> {
     if found.header.encryption.is_none() {
         return Ok(None);
+    }
+    if let Some(keys) = &options.keys {
+        return Ok(Some(Arc::clone(keys)));
     }
     let needed = || StoreError::KeyNeeded(path.to_owned());
     let secret = options.secret.as_ref().ok_or_else(needed)?;

@@ -60,12 +60,12 @@ mod tests {
     fn note(meta: &Meta, number: u32) {
         let part = crate::meta::PackPart { start: 0, len: 7, hash: [number as u8; 32] };
         let at = Timestamp(i64::from(number));
-        meta.write(at, |tx| Ok::<_, Error>(tx.note_pack_part(PackId(number), &part)?)).unwrap();
+        meta.write(at, |tx| tx.note_pack_part(PackId(number), &part)).unwrap();
     }
 
     fn noted(path: &Path, keys: Option<&PageKeys>) -> Vec<PackId> {
         let meta = Meta::open(path, keys).unwrap();
-        let parts = meta.read(|view| Ok::<_, Error>(view.pack_parts()?)).unwrap();
+        let parts = meta.read(|view| view.pack_parts()).unwrap();
         assert_eq!(meta.integrity_faults().unwrap(), Vec::<String>::new());
         parts.into_iter().map(|(pack, _)| pack).collect()
     }

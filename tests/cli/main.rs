@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // all of it is test code
 
+mod backup;
 mod commands;
 mod contract;
 mod encrypted;

@@ -26,6 +26,32 @@ pub(crate) fn measure(base: &Path, verso: &Path, seed: u64) -> Result<(), Failur
     stage.report(base)
 }
 
+/// Only plays the session: the store, its mount point (where nothing is mounted any more), and the same tree as plain files.
+pub(crate) fn play_only(
+    base: &Path,
+    verso: &Path,
+    seed: u64,
+) -> Result<(PathBuf, PathBuf, PathBuf), Failure> {
+    let mut stage = Stage::new(base, verso)?;
+    stage.repositories.clear();
+    session::play(&mut stage, seed)?;
+    stage.daemon = None;
+    Ok((stage.store, stage.mountpoint, stage.plain))
+}
+
+/// All plain files below `root`.
+pub(crate) fn all_files(root: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => all_files(&entry.path(), files)?,
+            kind if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// What a file held after a save.
 type Digest = blake3::Hash;
 
@@ -257,7 +283,7 @@ impl StoreSize {
 }
 
 /// Bytes of all files at and below `path`.
-fn file_bytes(path: &Path) -> Result<u64, Failure> {
+pub(crate) fn file_bytes(path: &Path) -> Result<u64, Failure> {
     let meta = fs::symlink_metadata(path)?;
     if !meta.is_dir() {
         return Ok(meta.len());

@@ -1,9 +1,11 @@
 //! Which jobs a drive has, and what the rest of the daemon does with them.
 
 mod asked;
+pub(super) mod backups;
 mod command;
 pub(super) mod follow;
 mod retention;
+pub(super) mod scratch;
 mod scrub;
 
 pub(super) use scrub::Repairs;
@@ -28,7 +30,10 @@ const STORE_LANE: &str = "store";
 /// A schedule in the settings that is none.
 pub(super) fn jobs(volume: &Arc<Volume>, config: &Config) -> Result<Vec<Job>, Failure> {
     let schedules = Schedules::new(config);
-    Ok(vec![retention::job(volume, config, &schedules)?, scrub::job(volume, config, &schedules)?])
+    let mut jobs =
+        vec![retention::job(volume, config, &schedules)?, scrub::job(volume, config, &schedules)?];
+    jobs.extend(backups::jobs(volume, config, &schedules)?);
+    Ok(jobs)
 }
 
 /// Reads the schedules in the settings.
@@ -57,7 +62,8 @@ pub(super) fn check_schedules(config: &Config) -> Result<(), Failure> {
         ("jobs.scrub", &jobs.scrub),
         ("jobs.archive", &jobs.archive),
     ];
-    settings.into_iter().try_for_each(|(key, text)| schedules.read(key, text).map(|_| ()))
+    settings.into_iter().try_for_each(|(key, text)| schedules.read(key, text).map(|_| ()))?;
+    config.backups.iter().try_for_each(|backup| backups::check_schedules(backup, &schedules))
 }
 
 /// Lets the jobs of a drive run. Without them the drive still is one: that they can't be started is logged.
