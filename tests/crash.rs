@@ -69,7 +69,9 @@ fn killed_at_every_failpoint() {
     let mut rng = Rng::announced("killed_at_every_failpoint");
     let mut names = failpoints::all();
     names.retain(|name| {
-        let has_its_own = failpoints::is_of_keys(name) || failpoints::is_of_backups(name);
+        let has_its_own = failpoints::is_of_keys(name)
+            || failpoints::is_of_backups(name)
+            || failpoints::is_of_projects(name);
         !name.starts_with(ERASING) && !name.starts_with(SCRUBBING) && !has_its_own
     });
     assert!(!names.is_empty(), "no failpoint in the sources");

@@ -10,6 +10,7 @@ use super::history::args::{
 };
 use super::jobs::{JOBS_EXAMPLES, JobsArgs};
 use super::keys::{INIT_EXAMPLES, KeyCommand, SecretArgs};
+use super::projects::ProjectCommand;
 use crate::config::parse_time;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -146,6 +147,9 @@ pub enum Command {
     /// Show what runs by itself, and when; let it run now, or end
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(JobsArgs),
+    /// List, archive, export, import and delete projects
+    #[command(subcommand, disable_help_subcommand = true)]
+    Project(ProjectCommand),
     /// List, add, remove and change what opens an encrypted store
     #[command(subcommand, disable_help_subcommand = true)]
     Key(KeyCommand),

@@ -12,6 +12,7 @@ mod keys;
 mod manual;
 mod options;
 mod output;
+mod projects;
 mod status;
 mod tidy;
 
@@ -42,5 +43,9 @@ pub use keys::{AddKeyArgs, KeyCommand, NewSecretArgs, SecretArgs, show_keys};
 pub use manual::{completions, manual};
 pub use options::MountFlags;
 pub use output::{Waiting, say, tell, warn};
+pub use projects::{
+    DriveArgs, ExportArgs, ImportArgs, ProjectArchiveArgs, ProjectCommand, ProjectDeleteArgs,
+    ProjectListArgs, UnarchiveArgs, show_projects,
+};
 pub use status::{attention_of, show_json, show_status};
 pub use tidy::{show_preview, show_tidied};

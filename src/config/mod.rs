@@ -23,7 +23,7 @@ pub use resolve::{
 };
 pub use retention::RetentionConfig;
 pub use source::{Origin, SYSTEM_FILE, Sources, VARIABLE_PREFIX};
-pub use units::{format_bytes, parse_time};
+pub use units::{format_bytes, parse_size, parse_time};
 
 /// The documented defaults, as installed to `/etc/verso/verso.toml`.
 pub const DEFAULT_FILE: &str = include_str!("../../config/verso.toml");

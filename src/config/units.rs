@@ -32,6 +32,11 @@ fn format(value: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", value / factor)
 }
 
+/// A number of bytes, written like `64MiB`.
+pub fn parse_size(text: &str) -> Option<u64> {
+    parse(text, &SIZES)
+}
+
 /// A length of time, written like `5s`.
 pub fn parse_time(text: &str) -> Option<Duration> {
     parse(text, &TIMES).map(Duration::from_millis)

@@ -234,7 +234,7 @@ fn command_to_rewind(args: &RewindArgs) -> String {
 }
 
 /// A path as a word of a shell.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = printable(path);
     let is_plain = |char: char| char.is_alphanumeric() || "/._+~@%=:,-".contains(char);
     match text {

@@ -19,6 +19,7 @@ mod logger;
 mod mountpoint;
 mod pins;
 mod plan;
+mod projects;
 mod secrets;
 mod serve;
 mod spares;
@@ -89,6 +90,7 @@ fn run() -> Result<(), Failure> {
         Command::Pin(args) => pins::pin(&args, &given),
         Command::Unpin(args) => pins::unpin(&args, &given),
         Command::Jobs(args) => jobs::command(&args, &given),
+        Command::Project(command) => projects::project(&command, &given),
         Command::Config(ConfigCommand::Show { store }) => show_config(given.config, store),
         Command::Config(ConfigCommand::Check { store }) => check_config(given.config, store),
         Command::Completions { shell } => completions(shell),

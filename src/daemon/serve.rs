@@ -131,6 +131,7 @@ impl Drive {
         }
         let mounted = fuse::mount(Arc::clone(&volume), &mountpoint, &options)
             .map_err(|error| mount_failure(&volume, &mountpoint, &error))?;
+        volume.tell_of_changes(Arc::new(mounted.kernel()));
         let check = Arc::new(CheckProgress::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let jobs = match flags.read_only {

@@ -29,6 +29,7 @@ mod status;
 mod store;
 mod store_error;
 mod sync;
+mod told;
 mod trail;
 mod types;
 mod upkeep;
@@ -52,6 +53,7 @@ pub use scrub::{Budget, Damage, ScrubOptions, ScrubPlan, ScrubReport, Spare};
 pub use status::{EncryptionStatus, LastUpkeep, ScrubStatus, Status};
 pub use store::{CreateOptions, create_store, store_exists};
 pub use store_error::StoreError;
+pub use told::Told;
 pub use types::*;
 pub use upkeep::{
     ByRule, Coming, EraseReport, Going, Preview, Reason, Room, SpaceReport, UpkeepReport,

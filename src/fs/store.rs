@@ -226,6 +226,7 @@ impl Volume {
             keys,
             old_pages,
             failure: Default::default(),
+            told: Default::default(),
             _lock: lock,
             options,
         });

@@ -8,6 +8,7 @@ use super::options::VolumeOptions;
 use super::rules::Whereabouts;
 use super::space::Space;
 use super::sync::SyncState;
+use super::told::Told;
 use super::types::{Handle, OpenMode};
 use super::upkeep::Upkeep;
 use super::workers::Workers;
@@ -53,6 +54,8 @@ pub struct Volume {
     pub(super) old_pages: bool,
     /// Why no more writes are taken.
     pub(super) failure: OnceLock<String>,
+    /// Who believes what the drive showed.
+    pub(super) told: OnceLock<Arc<dyn Told>>,
     /// Dropped last: the store is ours until everything else is closed.
     pub(super) _lock: StoreLock,
 }
@@ -214,6 +217,11 @@ impl Volume {
             return Ok(inode);
         }
         self.meta.read(|view| view.inode(ino))?.ok_or(Error::NotFound)
+    }
+
+    /// The files that somebody has open, or that are being worked on at this moment.
+    pub fn open_files(&self) -> Vec<Ino> {
+        self.nodes.all().iter().map(|node| node.ino).collect()
     }
 
     /// The attributes of an inode.

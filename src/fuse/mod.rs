@@ -3,6 +3,7 @@
 mod adapter;
 mod closers;
 mod convert;
+mod kernel;
 mod mount;
 mod negotiate;
 mod op;

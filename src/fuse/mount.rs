@@ -12,6 +12,7 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, MountOption, Notifier, Session, SessionACL};
 
 use super::adapter::Adapter;
+use super::kernel::Kernel;
 use super::privileges::LateNotifier;
 use crate::fs::Volume;
 use crate::model::Ino;
@@ -133,6 +134,11 @@ impl Mounted {
     /// does) or under a lock that a handler takes.
     pub fn notifier(&self) -> Notifier {
         self.notifier.clone()
+    }
+
+    /// The kernel's memory of this mount, to be told of changes that did not come through it.
+    pub fn kernel(&self) -> Kernel {
+        Kernel::new(self.notifier())
     }
 
     /// Waits until the mount has ended, whoever ended it; `false` when `timeout` came first.

@@ -169,7 +169,7 @@ impl<'a, 'p> Copy<'a, 'p> {
 }
 
 /// The extended attributes that are the file's own, sorted by name.
-pub(super) fn own_xattrs(tree: &dyn Tree, path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn own_xattrs(tree: &dyn Tree, path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut found = Vec::new();
     let mut names = tree.xattr_names(path).map_err(at(tree, "read the attributes of", path))?;
     names.sort();

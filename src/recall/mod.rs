@@ -18,7 +18,7 @@ mod tree;
 mod users;
 
 pub use compare::{Change, What};
-pub use copy::remove_all;
+pub use copy::{own_xattrs, remove_all};
 pub use diff::{Body, FileDiff, TreeDiff, diff_file, diff_tree};
 pub use error::{Error, Result};
 pub use history::{Past, Pick, Version, pick, state_at, versions, write_content};
@@ -27,5 +27,5 @@ pub use log::{Event, Log, log};
 pub use pin::{pin, unpin};
 pub use put_back::{Done, Place, Rewind, Rewound, plan_rewind, restore, rewind, undelete};
 pub use stored::Stored;
-pub use tree::{Progress, Source, Tree, printable};
+pub use tree::{Progress, Sink, Source, Tree, attr_if_any, printable};
 pub use users::Users;

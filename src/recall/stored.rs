@@ -1,6 +1,7 @@
 //! A tree in a store that is open in this process.
 
-use super::tree::{Shareable, Sink, Source, Tree, printable};
+use super::history::HISTORY;
+use super::tree::{Shareable, Sink, Source, Tree, attr_if_any, printable};
 use crate::fs::{
     Caller, Error, Handle, OpenMode, RenameMode, Seek, SetAttr, SetTime, Volume, XattrMode,
 };
@@ -22,6 +23,19 @@ impl<'a> Stored<'a> {
     /// The tree of `volume`; what is made in it belongs to `uid` and `gid` at first.
     pub fn new(volume: &'a Volume, uid: u32, gid: u32) -> Stored<'a> {
         Stored { volume, caller: Caller { uid, gid, umask: 0 } }
+    }
+
+    fn tell_name(&self, dir: Ino, name: &[u8]) {
+        if let Some(told) = self.volume.told() {
+            told.name_changed(dir, name);
+            told.attributes_changed(dir);
+        }
+    }
+
+    fn tell_attributes(&self, ino: Ino) {
+        if let Some(told) = self.volume.told() {
+            told.attributes_changed(ino);
+        }
     }
 
     fn find(&self, path: &Path) -> io::Result<Attr> {
@@ -68,6 +82,29 @@ impl Tree for Stored<'_> {
         Ok(found)
     }
 
+    fn entries(&self, dir: &Path) -> io::Result<Vec<(OsString, Attr)>> {
+        let handle = self.volume.opendir(self.find(dir)?.ino).map_err(number)?;
+        let mut found = Vec::new();
+        let mut bare = Vec::new();
+        // What is listed with attributes is looked up: so not in a view, which remembers who looked something up.
+        let plus = !dir.iter().any(|part| part == HISTORY);
+        let listed = self.volume.readdir(handle, 0, plus, &mut |entry| {
+            let name = OsString::from_vec(entry.name);
+            match entry.attr {
+                _ if name == "." || name == ".." || name == HISTORY => {}
+                Some(attr) => found.push((name, attr)),
+                None => bare.push(name),
+            }
+            true
+        });
+        listed.and(self.volume.releasedir(handle)).map_err(number)?;
+        for name in bare {
+            let attr = attr_if_any(self, &dir.join(&name))?;
+            found.extend(attr.map(|attr| (name, attr)));
+        }
+        Ok(found)
+    }
+
     fn target(&self, path: &Path) -> io::Result<PathBuf> {
         let target = self.volume.readlink(self.find(path)?.ino).map_err(number)?;
         Ok(PathBuf::from(OsString::from_vec(target)))
@@ -101,6 +138,7 @@ impl Tree for Stored<'_> {
         let how = OpenMode { read, write, exclusive, by: self.caller.uid, ..OpenMode::default() };
         let made = self.volume.create(&self.caller, dir, name, 0o600, how);
         let (attr, handle) = made.map_err(number)?;
+        self.tell_name(dir, name);
         if !cause.is_empty() {
             let (name, cause) = (b"user.verso.cause", cause.as_bytes());
             // Only a mark in its history.
@@ -118,24 +156,34 @@ impl Tree for Stored<'_> {
                 self.volume.mknod(&self.caller, dir, name, mode, like.rdev)
             }
         };
+        self.tell_name(dir, name);
         made.map(drop).map_err(number)
     }
 
     fn symlink(&self, path: &Path, target: &Path) -> io::Result<()> {
         let (dir, name) = self.place(path)?;
         let target = target.as_os_str().as_bytes();
-        self.volume.symlink(&self.caller, dir, name, target).map(drop).map_err(number)
+        let made = self.volume.symlink(&self.caller, dir, name, target);
+        self.tell_name(dir, name);
+        made.map(drop).map_err(number)
     }
 
     fn link(&self, path: &Path, new: &Path) -> io::Result<()> {
         let (dir, name) = self.place(new)?;
-        self.volume.link(self.find(path)?.ino, dir, name).map(drop).map_err(number)
+        let ino = self.find(path)?.ino;
+        let made = self.volume.link(ino, dir, name);
+        self.tell_name(dir, name);
+        self.tell_attributes(ino);
+        made.map(drop).map_err(number)
     }
 
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
         let ((dir, name), (new_dir, new_name)) = (self.place(from)?, self.place(to)?);
         let mode = if replace { RenameMode::Replace } else { RenameMode::NoReplace };
-        self.volume.rename(dir, name, new_dir, new_name, mode).map_err(number)
+        let renamed = self.volume.rename(dir, name, new_dir, new_name, mode);
+        self.tell_name(dir, name);
+        self.tell_name(new_dir, new_name);
+        renamed.map_err(number)
     }
 
     fn remove(&self, path: &Path, kind: FileKind) -> io::Result<()> {
@@ -144,6 +192,7 @@ impl Tree for Stored<'_> {
             FileKind::Directory => self.volume.rmdir(dir, name),
             _ => self.volume.unlink(dir, name),
         };
+        self.tell_name(dir, name);
         removed.map_err(number)
     }
 
@@ -162,11 +211,16 @@ impl Tree for Stored<'_> {
 
     fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8]) -> io::Result<()> {
         let ino = self.find(path)?.ino;
-        self.volume.setxattr(&self.caller, ino, name, value, XattrMode::Set).map_err(number)
+        let set = self.volume.setxattr(&self.caller, ino, name, value, XattrMode::Set);
+        self.tell_attributes(ino);
+        set.map_err(number)
     }
 
     fn remove_xattr(&self, path: &Path, name: &[u8]) -> io::Result<()> {
-        self.volume.removexattr(self.find(path)?.ino, name).map_err(number)
+        let ino = self.find(path)?.ino;
+        let removed = self.volume.removexattr(ino, name);
+        self.tell_attributes(ino);
+        removed.map_err(number)
     }
 
     fn sync(&self, _path: &Path) -> io::Result<()> {
@@ -176,7 +230,10 @@ impl Tree for Stored<'_> {
 
 impl Stored<'_> {
     fn change(&self, path: &Path, change: SetAttr) -> io::Result<()> {
-        self.volume.setattr(self.find(path)?.ino, &change).map(drop).map_err(number)
+        let ino = self.find(path)?.ino;
+        let changed = self.volume.setattr(ino, &change);
+        self.tell_attributes(ino);
+        changed.map(drop).map_err(number)
     }
 }
 

@@ -19,6 +19,15 @@ pub trait Tree {
     fn attr(&self, path: &Path) -> io::Result<Attr>;
     /// The names in a directory, in no order, without `.` and `..`.
     fn list(&self, dir: &Path) -> io::Result<Vec<(OsString, FileKind)>>;
+    /// The names in a directory, with what `lstat` tells of each. What goes meanwhile may be missing.
+    fn entries(&self, dir: &Path) -> io::Result<Vec<(OsString, Attr)>> {
+        let mut found = Vec::new();
+        for (name, _) in self.list(dir)? {
+            let attr = attr_if_any(self, &dir.join(&name))?;
+            found.extend(attr.map(|attr| (name, attr)));
+        }
+        Ok(found)
+    }
     /// Where a symbolic link leads.
     fn target(&self, path: &Path) -> io::Result<PathBuf>;
     /// The value of an extended attribute; `None` where there is none.
@@ -121,7 +130,7 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 }
 
 /// The attributes; `None` where nothing is.
-pub(super) fn attr_if_any(tree: &dyn Tree, path: &Path) -> io::Result<Option<Attr>> {
+pub fn attr_if_any<T: Tree + ?Sized>(tree: &T, path: &Path) -> io::Result<Option<Attr>> {
     match tree.attr(path) {
         Ok(attr) => Ok(Some(attr)),
         Err(error) if is_absent(&error) => Ok(None),

@@ -10,6 +10,7 @@ mod encrypted_terminal;
 mod history;
 mod jobs;
 mod mounted;
+mod projects;
 mod readme;
 mod rewinding;
 mod room;

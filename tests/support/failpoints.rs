@@ -32,6 +32,12 @@ pub(crate) fn is_of_backups(name: &str) -> bool {
     ["backup-", "prune-", "restore-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether it is a step of a command over projects, which `tests/project_crash.rs` dies at.
+#[allow(dead_code)] // not every test that names failpoints needs it
+pub(crate) fn is_of_projects(name: &str) -> bool {
+    ["archive-", "unarchive-", "import-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Whether it is a step of changing keys, which `tests/key_crash.rs` dies at.
 pub(crate) fn is_of_keys(name: &str) -> bool {
     ["key-", "rekey-"].iter().any(|prefix| name.starts_with(prefix))

@@ -26,12 +26,12 @@ pub struct Reader {
 
 impl Reader {
     /// A moment in their time.
-    pub(super) fn time(&self, moment: Moment) -> String {
+    pub(in crate::cli) fn time(&self, moment: Moment) -> String {
         local_name(moment, &self.zone)
     }
 
     /// How long ago a moment is, in the largest unit of which it is two or more.
-    pub(super) fn age(&self, moment: Moment) -> String {
+    pub(in crate::cli) fn age(&self, moment: Moment) -> String {
         let seconds = self.now.0.saturating_sub(moment.0) / 1_000_000_000;
         match UNITS.iter().find(|(unit, _)| seconds >= 2 * unit) {
             Some((unit, name)) => format!("{} {name}s ago", seconds / unit),

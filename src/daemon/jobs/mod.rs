@@ -1,5 +1,6 @@
 //! Which jobs a drive has, and what the rest of the daemon does with them.
 
+mod archive;
 mod asked;
 pub(super) mod backups;
 mod command;
@@ -30,15 +31,18 @@ const STORE_LANE: &str = "store";
 /// A schedule in the settings that is none.
 pub(super) fn jobs(volume: &Arc<Volume>, config: &Config) -> Result<Vec<Job>, Failure> {
     let schedules = Schedules::new(config);
-    let mut jobs =
-        vec![retention::job(volume, config, &schedules)?, scrub::job(volume, config, &schedules)?];
+    let mut jobs = vec![
+        retention::job(volume, config, &schedules)?,
+        scrub::job(volume, config, &schedules)?,
+        archive::job(volume, config, &schedules)?,
+    ];
     jobs.extend(backups::jobs(volume, config, &schedules)?);
     Ok(jobs)
 }
 
 /// Reads the schedules in the settings.
 pub(super) struct Schedules {
-    zone: Zone,
+    pub(super) zone: Zone,
 }
 
 impl Schedules {
