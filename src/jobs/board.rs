@@ -98,7 +98,7 @@ impl Board {
     pub(super) fn new(jobs: Vec<(Job, Past)>, rules: Rules, now: Now) -> Board {
         let mut board =
             Board { entries: Vec::new(), rules, watch: ClockWatch::default(), tickets: 0 };
-        board.watch.was_set(clocks(now));
+        board.watch.was_set(now);
         for (job, past) in jobs {
             let gap = job.schedule.gap(now.wall).unwrap_or(FIRST_RUN_AFTER);
             let wait = match job.ages && rules.idle > IDLE_MAX {
@@ -121,7 +121,7 @@ impl Board {
     /// Whether the clock was set since the last look. If so, what depends on ages waits, and what is known of each job's
     /// runs should be looked at anew.
     pub(super) fn look_at_clock(&mut self, now: Now) -> bool {
-        let was_set = self.watch.was_set(clocks(now));
+        let was_set = self.watch.was_set(now);
         if was_set {
             for entry in self.entries.iter_mut().filter(|entry| entry.job.ages) {
                 entry.hold = entry.hold.max(now.up + CLOCK_PATIENCE);
@@ -274,8 +274,4 @@ impl Entry {
 
 fn due_of(job: &Job, past: &Past, rules: &Rules) -> Option<Timestamp> {
     due::due(&job.schedule, past, &job.name, rules.seed, rules.jitter_max)
-}
-
-fn clocks(now: Now) -> Option<(i64, i64)> {
-    Some((now.wall.0 / 1_000_000_000, now.up.as_secs() as i64))
 }

@@ -1,6 +1,8 @@
 //! The program that is told of a failed run.
 
 use crate::sys;
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,16 +14,51 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked whether it has ended.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A program, and what it is told.
-#[derive(Clone, Debug)]
+/// The same failure of the same job is told anew after this time: a job that is tried again each minute floods nobody.
+const REPEAT_AFTER: Duration = Duration::from_secs(3600);
+/// What is told of a failure, at most: the environment of a process is bounded.
+const TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// A program, and what it was told.
+#[derive(Debug)]
 pub(super) struct Hook {
-    pub(super) program: PathBuf,
-    pub(super) store: PathBuf,
+    program: PathBuf,
+    store: PathBuf,
+    /// By job: the last failure, and when it was told.
+    told: Mutex<HashMap<String, (String, Instant)>>,
 }
 
 impl Hook {
+    pub(super) fn new(program: PathBuf, store: PathBuf) -> Hook {
+        Hook { program, store, told: Mutex::default() }
+    }
+
+    /// Tells it of a failure, unless it just was.
+    pub(super) fn tell(&self, job: &str, error: &str, summary: &str) {
+        if self.is_news(job, error, Instant::now()) {
+            self.call(job, &fit(error), &fit(summary));
+        }
+    }
+
+    /// Whether it is time to tell this; if so, it counts as told.
+    fn is_news(&self, job: &str, error: &str, now: Instant) -> bool {
+        let mut told = self.told.lock();
+        let is_known = told.get(job).is_some_and(|(last, at)| {
+            last == error && now.saturating_duration_since(*at) < REPEAT_AFTER
+        });
+        if !is_known {
+            told.insert(job.to_owned(), (error.to_owned(), now));
+        }
+        !is_known
+    }
+
+    /// The job is well again: its next failure is news.
+    pub(super) fn forget(&self, job: &str) {
+        self.told.lock().remove(job);
+    }
+
     /// Starts the program and watches it from a thread of its own: nobody waits for it. That it fails is logged.
-    pub(super) fn call(&self, job: &str, error: &str, summary: &str) {
+    fn call(&self, job: &str, error: &str, summary: &str) {
         let mut command = Command::new(&self.program);
         command
             .env("VERSO_JOB", job)
@@ -43,6 +80,13 @@ impl Hook {
             log::error!("on_failure: {}: no thread for it: {error}", self.program.display());
         }
     }
+}
+
+/// What an environment variable can hold.
+fn fit(text: &str) -> String {
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= TEXT_BYTES_MAX).last().unwrap_or(0);
+    text[..end].replace('\0', " ")
 }
 
 /// Runs it to its end, or to that of `time_max`, with everything that it started.
@@ -105,6 +149,20 @@ mod tests {
         }
         let killed = run(Command::new("sleep").arg("1000").process_group(0), Duration::ZERO);
         assert!(killed.unwrap_err().to_string().contains("killed"));
+    }
+
+    #[test]
+    fn the_same_failure_is_told_once_an_hour() {
+        let hook = Hook::new("/bin/true".into(), "/store".into());
+        let now = Instant::now();
+        assert!(hook.is_news("a", "one", now) && !hook.is_news("a", "one", now));
+        assert!(hook.is_news("b", "one", now) && hook.is_news("a", "two", now));
+        assert!(!hook.is_news("a", "two", now + REPEAT_AFTER / 2));
+        assert!(hook.is_news("a", "two", now + REPEAT_AFTER));
+        hook.forget("a");
+        assert!(hook.is_news("a", "two", now + REPEAT_AFTER));
+        assert_eq!(fit("a\0b"), "a b");
+        assert_eq!(fit(&"ä".repeat(TEXT_BYTES_MAX)).len(), TEXT_BYTES_MAX);
     }
 
     #[test]

@@ -70,8 +70,6 @@ struct Shared {
     heard: Heard,
     changed: Notify,
     stopping: AtomicBool,
-    /// Where the clock doesn't know for how long the machine has run.
-    started: Instant,
 }
 
 impl Scheduler {
@@ -86,16 +84,14 @@ impl Scheduler {
         if let Err(error) = record.interrupt_all() {
             log::error!("cannot record which jobs were interrupted: {error}");
         }
-        let started = Instant::now();
         let shared = Arc::new(Shared {
-            board: Mutex::new(new_board(&*record, jobs, options, now(&*clock, started))),
+            board: Mutex::new(new_board(&*record, jobs, options, now(&*clock))),
             record,
             clock,
             hook: hook_of(options),
             heard,
             changed: Notify::new(),
             stopping: AtomicBool::new(false),
-            started,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -185,7 +181,7 @@ fn hook_of(options: &Options) -> Option<Hook> {
     if !hook::is_program(&program) {
         log::error!("jobs.on_failure: {} cannot be run", program.display());
     }
-    Some(Hook { program, store: options.store.clone() })
+    Some(Hook::new(program, options.store.clone()))
 }
 
 fn new_board(record: &dyn Record, jobs: Vec<Job>, options: &Options, now: Now) -> Board {
@@ -222,10 +218,8 @@ fn past(record: &dyn Record, job: &str, now: Timestamp) -> due::Past {
     })
 }
 
-fn now(clock: &dyn Clock, started: Instant) -> Now {
-    let up = clock.since_boot().and_then(|seconds| u64::try_from(seconds).ok());
-    let up = up.map_or_else(|| started.elapsed(), Duration::from_secs);
-    Now { wall: clock.now(), up }
+fn now(clock: &dyn Clock) -> Now {
+    Now { wall: clock.now(), up: clock.since_boot() }
 }
 
 async fn drive(shared: &Arc<Shared>) {
@@ -257,7 +251,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 
 impl Shared {
     fn now(&self) -> Now {
-        now(&*self.clock, self.started)
+        now(&*self.clock)
     }
 
     /// What begins now, and for how long there is nothing to do then.
@@ -291,10 +285,13 @@ impl Shared {
             JobOutcome::Failed => {
                 log::error!("job {job} failed after {took:.1} s: {error}");
                 if let Some(hook) = self.hook.as_ref().filter(|_| !finished.dry_run) {
-                    hook.call(job, error, summary);
+                    hook.tell(job, error, summary);
                 }
             }
-            JobOutcome::Done => log::info!("job {job}: {summary} ({took:.1} s)"),
+            JobOutcome::Done => {
+                log::info!("job {job}: {summary} ({took:.1} s)");
+                self.hook.iter().filter(|_| !finished.dry_run).for_each(|hook| hook.forget(job));
+            }
             JobOutcome::Stopped | JobOutcome::Interrupted | JobOutcome::Running => {
                 log::info!(
                     "job {job} was stopped after {took:.1} s, and goes on next time: {summary}{error}"

@@ -9,9 +9,10 @@ pub trait Clock: Send + Sync {
     /// The present time. May step back, as the machine's clock does.
     fn now(&self) -> Timestamp;
 
-    /// Seconds since the machine was started, with the time that it slept; nobody sets this one. `None`: not known.
-    fn since_boot(&self) -> Option<i64> {
-        seconds_since_boot()
+    /// The time since the machine was started, with that in which it slept; nobody sets this one.
+    fn since_boot(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 }
 
@@ -23,12 +24,6 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
-}
-
-/// Seconds since the machine was started, with the time that it slept; nobody sets this one.
-pub fn seconds_since_boot() -> Option<i64> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    text.split('.').next()?.parse().ok()
 }
 
 /// A clock that stands still until it is told otherwise, for tests.
@@ -63,8 +58,8 @@ impl Clock for ManualClock {
         Timestamp(self.now.load(Ordering::SeqCst))
     }
 
-    fn since_boot(&self) -> Option<i64> {
-        Some(self.passed.load(Ordering::SeqCst) / 1_000_000_000)
+    fn since_boot(&self) -> Duration {
+        Duration::from_nanos(self.passed.load(Ordering::SeqCst).unsigned_abs())
     }
 }
 
@@ -85,10 +80,18 @@ mod tests {
         assert_eq!(clock.now(), Timestamp(10));
         clock.set(Timestamp(2));
         assert_eq!(clock.now(), Timestamp(2));
+        assert_eq!(
+            clock.since_boot(),
+            Duration::from_nanos(3),
+            "setting it is no time that passes"
+        );
     }
 
     #[test]
     fn the_system_clock_is_later_than_this_program_was_written() {
         assert!(SystemClock.now() > Timestamp(1_700_000_000_000_000_000));
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        assert!(SystemClock.since_boot().as_secs_f64() >= uptime);
     }
 }

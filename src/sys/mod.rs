@@ -17,7 +17,7 @@ mod task;
 mod terminal;
 mod vectored;
 
-pub use clock::{Clock, ManualClock, SystemClock, seconds_since_boot, thread_cpu_time};
+pub use clock::{Clock, ManualClock, SystemClock, thread_cpu_time};
 pub use disk::{
     DiskSpace, disk_space, expect_random_reads, forget_cached, is_no_space, preallocate,
     read_ahead, start_writeback,
