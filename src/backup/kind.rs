@@ -175,6 +175,11 @@ impl Kind {
         matches!(self, Kind::Sftp | Kind::Webdav | Kind::WebdavPlain)
     }
 
+    /// Whether a listing can be of everything below a prefix at once.
+    pub(super) fn lists_all_below(self) -> bool {
+        matches!(self, Kind::S3 | Kind::Gcs | Kind::Azblob)
+    }
+
     /// Whether what is not said to be passing is so all the same: these tell a broken connection no different from the rest.
     pub(super) fn is_session(self) -> bool {
         matches!(self, Kind::Sftp | Kind::Ftp | Kind::Ftps)

@@ -32,9 +32,10 @@ pub struct Patience {
     pub pause_min: Duration,
     /// The longest pause.
     pub pause_max: Duration,
-    /// How long one step may take: a request without contents, or the next of a transfer, that is given more time by
-    /// what it moves.
+    /// How long one step may take: a request without contents, or the next one of a transfer.
     pub step: Duration,
+    /// A transfer is given the time on top that it takes at this speed; slower ones count as broken.
+    pub bytes_per_second_min: u64,
 }
 
 impl Default for Patience {
@@ -44,6 +45,7 @@ impl Default for Patience {
             pause_min: Duration::from_millis(500),
             pause_max: Duration::from_secs(15),
             step: Duration::from_secs(60),
+            bytes_per_second_min: 32 << 10,
         }
     }
 }

@@ -9,9 +9,9 @@ use opendal::{Buffer, Operator};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Longer objects are sent to an object store in several parts; a pack of the usual size is one request.
@@ -22,8 +22,6 @@ const PART_BYTES: usize = 16 << 20;
 const WRITE_BYTES: usize = 1 << 20;
 /// What is asked for at once.
 const READ_BYTES: u64 = 16 << 20;
-/// Slower transfers count as broken.
-const BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 /// How many deletions are one step.
 const DELETE_COUNT: usize = 500;
 /// Threads that move the bytes of all locations.
@@ -39,6 +37,10 @@ pub(super) struct Remote {
     /// Values that no message may show.
     secrets: Vec<String>,
     stopped: watch::Sender<bool>,
+    /// For FTP: an operator of the server's top and the directories from there to the location, which opendal's service
+    /// only makes one level of.
+    top: Option<(Operator, String)>,
+    has_root: OnceCell<()>,
 }
 
 /// The runtime of all locations of this process, made when the first of them is used.
@@ -73,9 +75,21 @@ impl Remote {
             .filter(|(name, _)| is_secret(name))
             .map(|(_, value)| value.clone())
             .collect();
-        let operator = built(&name, kind, &secrets, Operator::via_iter(kind.service(), options))?;
+        let build =
+            |options| built(&name, kind, &secrets, Operator::via_iter(kind.service(), options));
+        let top = match (kind, options.get("root").map(|root| root.trim_matches('/'))) {
+            (Kind::Ftp | Kind::Ftps, Some(root)) if root.contains('/') => {
+                let root = format!("{root}/");
+                let mut options = options.clone();
+                options.remove("root");
+                Some((build(options)?, root))
+            }
+            _ => None,
+        };
+        let operator = build(options)?;
         let (stopped, _) = watch::channel(false);
-        Ok(Remote { name, kind, operator, patience, secrets, stopped })
+        let has_root = OnceCell::new();
+        Ok(Remote { name, kind, operator, patience, secrets, stopped, top, has_root })
     }
 
     pub(super) fn put(&self, key: &str, body: Vec<u8>) -> Result<()> {
@@ -111,11 +125,7 @@ impl Remote {
     }
 
     pub(super) fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Object>> {
-        let found = self.persist(prefix, || self.list_once(prefix, recursive));
-        match found {
-            Err(Error::NotFound { .. }) => Ok(Vec::new()),
-            found => found,
-        }
+        self.persist(prefix, || self.list_once(prefix, recursive))
     }
 
     /// What lies at the top, where an FTP upload that broke off does.
@@ -243,28 +253,64 @@ impl Remote {
         }
     }
 
+    /// Directory by directory, where the service doesn't list what is below: opendal's own way would skip what it
+    /// may not read, and ask without end for what isn't there.
     async fn list_once(&self, prefix: &str, recursive: bool) -> Attempt<Vec<Object>> {
-        let lister = self.operator.lister_with(prefix).recursive(recursive);
-        let mut lister = self.step(0, async { lister.await }).await?;
         let mut found = Vec::new();
-        while let Some(entry) = self.step(0, next(&mut lister)).await? {
-            let (key, metadata) = entry.into_parts();
-            if metadata.is_file() && !key.ends_with('/') {
-                let modified =
-                    metadata.last_modified().map(|at| std::time::SystemTime::from(at).into());
-                found.push(Object { key, len: metadata.content_length(), modified });
+        let mut open = vec![prefix.to_owned()];
+        while let Some(directory) = open.pop() {
+            match self.list_one(&directory, recursive, &mut found, &mut open).await {
+                Err(Failure::NotFound) => {}
+                done => done?,
             }
         }
         Ok(found)
     }
 
+    /// Adds the objects of one directory, and the directories in it if they are to be listed too.
+    async fn list_one(
+        &self,
+        prefix: &str,
+        recursive: bool,
+        found: &mut Vec<Object>,
+        open: &mut Vec<String>,
+    ) -> Attempt<()> {
+        let at_once = recursive && self.kind.lists_all_below();
+        let lister = self.operator.lister_with(prefix).recursive(at_once);
+        let mut lister = self.step(0, async { lister.await }).await?;
+        while let Some(entry) = self.step(0, next(&mut lister)).await? {
+            let (key, metadata) = entry.into_parts();
+            // A directory lists itself too; the topmost calls itself "/".
+            let is_below = key.len() > prefix.len() && key.starts_with(prefix) && key != "/";
+            if metadata.is_dir() && is_below && recursive && !at_once {
+                open.push(key);
+            } else if metadata.is_file() && is_below {
+                let modified = metadata.last_modified().map(|at| SystemTime::from(at).into());
+                found.push(Object { key, len: metadata.content_length(), modified });
+            }
+        }
+        Ok(())
+    }
+
     async fn delete_once(&self, keys: &[String]) -> Attempt<()> {
         // A server of files takes them one by one.
-        let bytes = keys.len() as u64 * BYTES_PER_SECOND_MIN;
-        match self.step(bytes, self.operator.delete_iter(keys.to_vec())).await {
+        let longest = self.patience.step + Duration::from_secs(keys.len() as u64);
+        match self.within(longest, self.operator.delete_iter(keys.to_vec())).await {
             Err(Failure::NotFound) => Ok(()),
+            // Of a batch opendal only says that none of it worked, not why.
+            Err(Failure::Other(_)) if keys.len() > 1 => self.delete_each(keys).await,
             done => done,
         }
+    }
+
+    async fn delete_each(&self, keys: &[String]) -> Attempt<()> {
+        for key in keys {
+            match self.step(0, self.operator.delete(key)).await {
+                Err(Failure::NotFound) => {}
+                done => done?,
+            }
+        }
+        Ok(())
     }
 
     /// Runs a step that moves so many bytes, for as long as it may take.
@@ -273,7 +319,15 @@ impl Remote {
         bytes: u64,
         work: impl Future<Output = opendal::Result<T>>,
     ) -> Attempt<T> {
-        let longest = self.patience.step + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        let speed = self.patience.bytes_per_second_min.max(1);
+        self.within(self.patience.step + Duration::from_secs(bytes / speed), work).await
+    }
+
+    async fn within<T>(
+        &self,
+        longest: Duration,
+        work: impl Future<Output = opendal::Result<T>>,
+    ) -> Attempt<T> {
         match timeout(longest, work).await {
             Ok(done) => judged(self.kind, &self.secrets, done),
             Err(_) => Err(Failure::Passing(format!("no answer within {} s", longest.as_secs()))),
@@ -300,6 +354,13 @@ impl Remote {
         done.map_err(|failure| failure.into_error(&self.name, key))
     }
 
+    /// Makes the way to the location, once, where that is needed.
+    async fn make_root(&self) -> Attempt<()> {
+        let Some((top, root)) = &self.top else { return Ok(()) };
+        let make = || self.step(0, top.create_dir(root));
+        self.has_root.get_or_try_init(make).await.copied()
+    }
+
     async fn attempts<T, F: Future<Output = Attempt<T>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -307,7 +368,11 @@ impl Remote {
         let begun = Instant::now();
         let mut pause = self.patience.pause_min;
         loop {
-            let failure = match attempt().await {
+            let done = match self.make_root().await {
+                Ok(()) => attempt().await,
+                Err(failure) => Err(failure),
+            };
+            let failure = match done {
                 Err(Failure::Passing(why)) => why,
                 done => return done,
             };
