@@ -100,6 +100,7 @@ impl Location {
 
     /// Puts a whole object at `key` ("series/x/packs/0000002a"), in the place of what is there. When it has returned, the
     /// object is there with this length, at a directory durably; when it fails, the old one or the new one is, or none was.
+    /// Only FTP takes no empty one.
     pub fn put(&self, key: &str, body: Vec<u8>) -> Result<()> {
         self.check(key)?;
         match &self.place {

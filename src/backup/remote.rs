@@ -161,6 +161,10 @@ impl Remote {
             return self.write(key, body).await;
         }
         if !self.kind.renames() {
+            if body.is_empty() {
+                // Opendal's FTP service makes no file before its first byte.
+                return Err(Failure::Other("FTP takes no empty objects".to_owned()));
+            }
             let len = body.len() as u64;
             self.write(key, body).await?;
             return self.expect_len(key, len).await;
