@@ -26,6 +26,9 @@ struct Report {
     /// What to worry about.
     #[serde(default)]
     concerns: Vec<Concern>,
+    /// Where its copies are.
+    #[serde(default)]
+    backups: Vec<Backup>,
     volume: Volume,
     /// Only where it was asked for.
     room: Option<Room>,
@@ -38,6 +41,18 @@ struct Job {
     next: Option<i64>,
     #[serde(default)]
     running: Option<serde_json::Value>,
+}
+
+/// A place for copies. Times in nanoseconds since 1970.
+#[derive(Debug, Deserialize)]
+struct Backup {
+    name: String,
+    current: Option<i64>,
+    verified: Option<i64>,
+    proven: Option<i64>,
+    proven_bytes: Option<u64>,
+    proven_of_bytes: Option<u64>,
+    behind_seconds: Option<i64>,
 }
 
 /// The last upkeep that ran to its end.
@@ -117,6 +132,27 @@ pub fn attention_of(reports: &[serde_json::Value]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
+impl Backup {
+    fn to_text(&self, zone: &Zone) -> String {
+        let time =
+            |at: Option<i64>| at.map_or("never".to_owned(), |at| local_name(Moment(at), zone));
+        let behind = self.behind_seconds.map(|behind| format!(" ({behind} s behind)"));
+        let much = self
+            .proven_bytes
+            .zip(self.proven_of_bytes)
+            .map(|(bytes, of)| format!(" ({} of {})", format_bytes(bytes), format_bytes(of)));
+        format!(
+            "{}: current {}{}; verified {}; proven {}{}",
+            self.name,
+            time(self.current),
+            behind.unwrap_or_default(),
+            time(self.verified),
+            time(self.proven),
+            much.unwrap_or_default()
+        )
+    }
+}
+
 impl Report {
     fn attention(&self) -> Option<String> {
         let volume = &self.volume;
@@ -175,6 +211,7 @@ impl Report {
             ("free", self.free()),
         ]);
         lines.extend(self.room.iter().flat_map(room_lines));
+        lines.extend(self.backup_lines(zone));
         lines.extend([
             ("jobs", self.jobs(zone)),
             ("upkeep", self.upkeep(zone)),
@@ -184,6 +221,14 @@ impl Report {
         ]);
         let line = |(name, value): &(&str, String)| format!("{name:<12}{value}");
         lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How things stand with each place.
+    fn backup_lines(&self, zone: &Zone) -> Vec<(&'static str, String)> {
+        if self.backups.is_empty() {
+            return vec![("backup", "there is no place for it in the settings".to_owned())];
+        }
+        self.backups.iter().map(|backup| ("backup", backup.to_text(zone))).collect()
     }
 
     fn encryption(&self) -> String {

@@ -1,6 +1,6 @@
 //! What an administrator should worry about: the one place that asks everybody who may know of something.
 
-use super::jobs;
+use super::{backup, jobs};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::fs::Volume;
@@ -17,6 +17,7 @@ pub(super) fn concerns(
         Some(scheduler) => scheduler.concerns(),
         None => jobs::recorded_concerns(volume, config)?,
     };
+    concerns.extend(backup::concerns(&backup::places(volume, config)));
     concerns.sort_by_key(|concern| std::cmp::Reverse(concern.severity));
     Ok(concerns)
 }

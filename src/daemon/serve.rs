@@ -6,7 +6,7 @@ use super::logger::{self, LogFile};
 use super::plan::Plan;
 use super::secrets::Given;
 use super::status::volume_status;
-use super::{busy, concerns, failed, jobs, mountpoint, read_settings, store};
+use super::{backup, busy, concerns, failed, jobs, mountpoint, read_settings, store};
 use crate::cli::{Exit, Failure, say};
 use crate::config::Config;
 use crate::crypt::Secret;
@@ -381,6 +381,7 @@ impl Control for Desk {
             },
             "jobs": self.jobs.as_ref().map(|jobs| jobs.state()),
             "concerns": concerns,
+            "backups": backup::places(&self.volume, &self.config),
             "volume": status,
         }))
     }

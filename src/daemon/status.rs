@@ -3,7 +3,7 @@
 use super::secrets::Given;
 use super::store::Offline;
 use super::waited::waited;
-use super::{concerns, failed, mountpoint};
+use super::{backup, concerns, failed, mountpoint};
 use crate::cli::{Exit, Failure, attention_of, say, show_json, show_status};
 use crate::fs::{self, Volume};
 use crate::http::Client;
@@ -130,6 +130,7 @@ fn report_offline(store: &Path, given: &Given, space: bool) -> Result<Value, Fai
             "store": store,
             "daemon": null,
             "concerns": concerns::concerns(volume, offline.config(), None)?,
+            "backups": backup::places(volume, offline.config()),
             "volume": status,
         });
         if space {

@@ -80,13 +80,23 @@ fn expect_all(drive: &Path) {
 #[test]
 fn a_store_that_was_destroyed_comes_back_with_its_history_by_one_command() {
     let bench = used("");
+    let worried = bench.verso("status DRIVE");
+    assert_eq!(worried.code, Some(8), "{worried:?}");
+    assert!(worried.out.contains("nothing was ever backed up to shelf"), "{worried:?}");
     let said = bench.verso("backup run --store DRIVE").ok().out;
     assert!(said.contains("shelf: a full generation, "), "{said}");
     fs::write(bench.drive.join("shared/later"), "later").unwrap();
     let said = bench.verso("backup run shelf --store DRIVE").ok().out;
     assert!(said.contains("shelf: a generation, "), "{said}");
+    let told = bench.verso("status DRIVE").ok().out;
+    assert!(told.contains("; verified never; proven never"), "{told}");
     let drilled = bench.verso("backup drill shelf --all --store DRIVE").ok().out;
     assert!(drilled.contains("are what they were"), "{drilled}");
+    let place = &bench.status("DRIVE")["backups"][0];
+    assert_eq!(
+        (&place["name"], &place["proven_bytes"]),
+        (&"shelf".into(), &place["proven_of_bytes"])
+    );
     bench.unmount();
     let shelf = bench.path("shelf");
     let shelf = shelf.display();

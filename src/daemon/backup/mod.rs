@@ -2,6 +2,9 @@
 
 mod local_copy;
 mod read_only;
+mod state;
+
+pub(super) use state::{concerns, places};
 
 use super::jobs::backups::{Wishes, with_location};
 use super::jobs::follow::follow;

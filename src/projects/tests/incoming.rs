@@ -49,7 +49,7 @@ fn hostile_archives_change_nothing_outside() {
     let tree = drive.tree();
     drive.write("shared/precious", b"p");
     let before = shape(&tree, Path::new("shared"));
-    let refused: &[&[Member]] = &[
+    let refused: &[&[Member<'_>]] = &[
         &[(b'0', "/shared/x", "", b"x")],
         &[(b'0', "a/../../../shared/x", "", b"x")],
         &[(b'2', "a", "../../shared", b""), (b'0', "a/x", "", b"x")],
