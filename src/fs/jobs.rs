@@ -1,8 +1,8 @@
 //! The record of jobs, as it lies in the metadata. What the jobs do and when they run is room `jobs`.
 
-use super::Result;
 use super::volume::Volume;
-use crate::meta::JobRun;
+use super::{Error, Result};
+use crate::meta::{JobRun, Tx};
 use crate::model::Timestamp;
 
 impl Volume {
@@ -23,22 +23,34 @@ impl Volume {
 
     /// Remembers since when a job is known.
     pub fn set_job_since(&self, job: &str, since: Timestamp) -> Result<()> {
-        self.freeing_write(|tx| Ok(tx.set_job_since(job, since)?))
+        self.record(|tx| Ok(tx.set_job_since(job, since)?))
     }
 
     /// Records that a run begins; its number.
     pub fn begin_job_run(&self, job: &str, begun: Timestamp) -> Result<i64> {
-        self.freeing_write(|tx| Ok(tx.begin_job_run(job, begun)?))
+        self.record(|tx| Ok(tx.begin_job_run(job, begun)?))
     }
 
     /// Records how a run ended.
     pub fn end_job_run(&self, run: &JobRun) -> Result<()> {
-        self.freeing_write(|tx| Ok(tx.end_job_run(run)?))
+        self.record(|tx| Ok(tx.end_job_run(run)?))
     }
 
     /// Records of runs that never ended, because their daemon died, that they were interrupted; how many they were. For
     /// whoever has just opened the store, before anything runs.
     pub fn interrupt_job_runs(&self) -> Result<u64> {
-        self.freeing_write(|tx| Ok(tx.interrupt_job_runs()?))
+        self.record(|tx| Ok(tx.interrupt_job_runs()?))
+    }
+
+    /// A transaction that is no change of the drive: nobody waits until it is durable, and it is nothing to back up.
+    fn record<T>(&self, work: impl Fn(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        let outcome = match self.meta.write(self.now(), &work) {
+            Err(Error::NoSpace) if self.space.release_reserve() => {
+                self.meta.write(self.now(), &work)
+            }
+            outcome => outcome,
+        };
+        self.guard_failure(outcome)
     }
 }

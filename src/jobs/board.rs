@@ -137,7 +137,11 @@ impl Board {
         candidates.sort_by_key(|candidate| candidate.rank);
         let mut starts = Vec::new();
         for Candidate { at, .. } in candidates {
-            if self.is_lane_free(&self.entries[at].job.lane) {
+            let entry = &mut self.entries[at];
+            if entry.current.is_none() && !entry.job.work.has_work() {
+                let past = Past { last: Some(now.wall), interrupted: None, ..entry.past };
+                entry.learn(past, &self.rules);
+            } else if self.is_lane_free(&self.entries[at].job.lane) {
                 starts.push(self.begin(at));
             }
         }

@@ -32,6 +32,12 @@ use std::sync::Arc;
 
 /// What a job does when it runs. Synchronous; runs on a thread of its own at low priority.
 pub trait Work: Send + Sync {
+    /// Whether there is anything to do for a run that is due. If not, it counts as done, without a thread and a line in the record: for
+    /// what is due every few seconds. Asked often, and under a lock: answers at once, by what is in memory.
+    fn has_work(&self) -> bool {
+        true
+    }
+
     /// Does it, or with `order.dry_run` finds out what it would do. Ends at its next step when the task says so, which is no
     /// error; what was done until then stays, and the next run goes on there.
     ///

@@ -128,6 +128,14 @@ pub(super) fn check_schedules(backup: &BackupConfig, schedules: &Schedules) -> R
 }
 
 impl Work for AtLocation {
+    fn has_work(&self) -> bool {
+        let is_named = |backup: &&BackupConfig| Some(&backup.name) == self.name.as_ref();
+        let backup = self.config.backups.iter().find(is_named);
+        let is_continuous =
+            self.what == What::Backup { full: false } && backup.is_some_and(|b| b.continuous);
+        !is_continuous || self.seen.load(Ordering::Relaxed) != self.volume.commits()
+    }
+
     fn run(&self, order: &Order, task: &dyn Task) -> Result<Outcome, String> {
         let wishes = match &order.options {
             serde_json::Value::Null => Wishes::default(),

@@ -12,6 +12,7 @@ mod history_oracle;
 mod history_pins;
 mod history_told;
 mod history_undelete;
+mod jobs;
 mod new_keys;
 mod races;
 mod rewind;

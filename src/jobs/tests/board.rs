@@ -4,11 +4,13 @@ use super::{at, job};
 use crate::jobs::board::{Board, No, Now, Rules, Start};
 use crate::jobs::carry::Finished;
 use crate::jobs::due::{self, Past, jitter};
-use crate::jobs::{Job, Order, Schedule};
+use crate::jobs::{Job, Order, Outcome, Schedule, Work};
 use crate::meta::JobOutcome;
 use crate::model::{Timestamp, Zone};
 use crate::sys::Task;
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -149,6 +151,34 @@ fn of_a_lane_one_runs_and_the_others_wait_their_turn() {
     assert_eq!((next.len(), next[0].run.ticket), (1, ticket), "people come first");
     world.end(&next[0], world.now.wall, JobOutcome::Done);
     assert_eq!(world.names(), ["late"]);
+}
+
+#[test]
+fn what_has_nothing_to_do_counts_as_done_unless_somebody_asks() {
+    struct Idle(AtomicU64);
+    impl Work for Idle {
+        fn has_work(&self) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst) >= 3
+        }
+        fn run(&self, _: &Order, _: &dyn Task) -> Result<Outcome, String> {
+            Ok(Outcome::done("", Value::Null))
+        }
+    }
+    let idle = Job { work: Arc::new(Idle(AtomicU64::new(0))), ..job("idle", "every 30s", "a") };
+    let mut world = World::plain(vec![idle], "2026-11-21T16:00:00Z");
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(30));
+        assert!(world.names().is_empty());
+        assert!(world.names().is_empty(), "not asked again before it is due");
+    }
+    world.pass(Duration::from_secs(29));
+    assert!(world.names().is_empty());
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.names(), ["idle"]);
+    let idle = Job { work: Arc::new(Idle(AtomicU64::new(0))), ..job("idle", "every 30s", "a") };
+    let mut world = World::plain(vec![idle], "2026-11-21T16:00:00Z");
+    world.board.ask("idle", Order::default()).unwrap();
+    assert_eq!(world.names(), ["idle"]);
 }
 
 #[test]
