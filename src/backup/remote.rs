@@ -6,7 +6,7 @@ use super::location::{Object, PARTIAL, Patience, leftover_name, too_short};
 use super::{Error, Result};
 use crate::sys;
 use opendal::{Buffer, Operator};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -26,6 +26,8 @@ const READ_BYTES: u64 = 16 << 20;
 const DELETE_COUNT: usize = 500;
 /// Threads that move the bytes of all locations.
 const THREADS: usize = 2;
+/// How long sessions may take to end.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 type Attempt<T> = std::result::Result<T, Failure>;
 
@@ -41,19 +43,42 @@ pub(super) struct Remote {
     /// only makes one level of.
     top: Option<(Operator, String)>,
     has_root: OnceCell<()>,
+    // Dropped last.
+    sessions: Option<Sessions>,
+}
+
+/// The runtime of a location whose sessions are processes. They are told to end by tasks of theirs, once the operator is
+/// dropped; a process that ended right then would leave them running for ever.
+struct Sessions(Option<Runtime>);
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        let Some(runtime) = self.0.take() else { return };
+        let begun = Instant::now();
+        while runtime.metrics().num_alive_tasks() > 0 && begun.elapsed() < GOODBYE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        runtime.shutdown_timeout(GOODBYE);
+    }
 }
 
 /// The runtime of all locations of this process, made when the first of them is used.
 fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
-    let made = RUNTIME.get_or_init(|| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(THREADS).thread_name("verso-location").enable_all().build().ok()
-    });
-    made.as_ref().ok_or_else(|| Error::Location {
+    RUNTIME.get_or_init(|| new_runtime(THREADS).ok()).as_ref().ok_or_else(no_threads)
+}
+
+fn new_runtime(threads: usize) -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name("verso-location").enable_all();
+    builder.build().map_err(|_| no_threads())
+}
+
+fn no_threads() -> Error {
+    Error::Location {
         location: "this machine".to_owned(),
         why: "threads for backup locations can't be made".to_owned(),
-    })
+    }
 }
 
 impl Remote {
@@ -89,12 +114,22 @@ impl Remote {
         let operator = build(options)?;
         let (stopped, _) = watch::channel(false);
         let has_root = OnceCell::new();
-        Ok(Remote { name, kind, operator, patience, secrets, stopped, top, has_root })
+        let sessions = (kind == Kind::Sftp).then(|| new_runtime(1)).transpose()?;
+        let sessions = sessions.map(|runtime| Sessions(Some(runtime)));
+        Ok(Remote { name, kind, operator, patience, secrets, stopped, top, has_root, sessions })
     }
 
     pub(super) fn put(&self, key: &str, body: Vec<u8>) -> Result<()> {
         let body = Buffer::from(body);
-        self.persist(key, || self.put_once(key, body.clone()))
+        self.persist(key, || async {
+            match self.put_once(key, body.clone()).await {
+                // An FTP server says the same of a directory that it doesn't have and of one that nobody may write to.
+                Err(Failure::NotFound) => {
+                    Err(Failure::Refused("the server won't make the file".to_owned()))
+                }
+                done => done,
+            }
+        })
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -303,8 +338,23 @@ impl Remote {
             Err(Failure::NotFound) => Ok(()),
             // Of a batch opendal only says that none of it worked, not why.
             Err(Failure::Other(_)) if keys.len() > 1 => self.delete_each(keys).await,
+            Ok(()) if matches!(self.kind, Kind::Ftp | Kind::Ftps) => self.expect_gone(keys).await,
             done => done,
         }
+    }
+
+    /// Opendal's FTP service takes a deletion that was refused for one of what isn't there.
+    async fn expect_gone(&self, keys: &[String]) -> Attempt<()> {
+        let parent =
+            |key: &String| key.rfind('/').map_or(String::new(), |at| key[..=at].to_owned());
+        let parents: BTreeSet<String> = keys.iter().map(parent).collect();
+        for parent in parents {
+            let there = self.list_once(&parent, false).await?;
+            if there.iter().any(|object| keys.contains(&object.key)) {
+                return Err(Failure::Refused("the server doesn't delete it".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     async fn delete_each(&self, keys: &[String]) -> Attempt<()> {
@@ -348,7 +398,11 @@ impl Remote {
         attempt: impl Fn() -> F,
     ) -> Result<T> {
         let mut stopped = self.stopped.subscribe();
-        let done = runtime()?.block_on(async {
+        let runtime = match self.sessions.as_ref().and_then(|sessions| sessions.0.as_ref()) {
+            Some(own) => own,
+            None => runtime()?,
+        };
+        let done = runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => Err(Failure::Stopped),

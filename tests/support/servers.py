@@ -33,6 +33,18 @@ def serve_s3(port):
     main(["-H", "127.0.0.1", "-p", port])
 
 
+def serve_ftp(port, user, password, directory):
+    """pyftpdlib with a user who may do everything, and one called append who may delete nothing."""
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+    FTPHandler.authorizer = DummyAuthorizer()
+    FTPHandler.authorizer.add_user(user, password, directory, perm="elradfmwMT")
+    FTPHandler.authorizer.add_user("append", password, directory, perm="elrafmwMT")
+    FTPServer(("127.0.0.1", int(port)), FTPHandler).serve_forever()
+
+
 def s3(port):
     """A bucket, a user who may do everything, one who may delete nothing; from then on moto checks signatures."""
     import boto3
@@ -90,7 +102,7 @@ def until(port, work):
 
 if __name__ == "__main__":
     kind, port, *rest = sys.argv[1:]
-    if kind == "serve-s3":
-        serve_s3(port)
+    if kind.startswith("serve-"):
+        {"serve-s3": serve_s3, "serve-ftp": serve_ftp}[kind](port, *rest)
         sys.exit()
     until(port, lambda: {"s3": s3, "azure": azure}[kind](port, *rest))

@@ -141,9 +141,13 @@ impl Server {
         wrong
     }
 
-    /// The same for a user who can delete nothing; S3's only.
+    /// The same for a user who can delete nothing, at S3 and FTP.
     pub(crate) fn append_only(&self, prefix: &str) -> LocationSpec {
         let mut spec = self.spec(prefix);
+        if self.kind == Kind::Ftp {
+            spec.uri = spec.uri.replace(&format!("{USER}@"), "append@");
+            return spec;
+        }
         let (id, secret) = self.keys[1].clone();
         spec.options.insert("access_key_id".to_owned(), id);
         spec.options.insert("secret_access_key".to_owned(), secret);
@@ -247,8 +251,7 @@ fn command(kind: Kind, dir: &Path, port: &str) -> Command {
             command.args([SETUP, "serve-s3", port]);
         }
         Kind::Ftp => {
-            command.args(["-m", "pyftpdlib", "-i", "127.0.0.1", "-p", port, "-w"]);
-            command.args(["-u", USER, "-P", SECRET, "-d"]).arg(files);
+            command.args([SETUP, "serve-ftp", port, USER, SECRET]).arg(files);
         }
         Kind::Webdav => {
             let settings = dir.join("wsgidav.json");
