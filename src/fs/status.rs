@@ -128,10 +128,9 @@ impl From<meta::LastUpkeep> for LastUpkeep {
 impl Volume {
     /// Counts everything: scans the inode and chunk tables.
     pub fn status(&self) -> Result<Status> {
-        let (totals, last_upkeep, scrub, damaged_chunks) =
-            self.meta.snapshot(|view| -> Result<_> {
-                Ok((view.totals()?, view.last_upkeep()?, view.scrub()?, view.damage_count()?))
-            })?;
+        let (totals, last_upkeep, scrub, damage) = self.meta.snapshot(|view| -> Result<_> {
+            Ok((view.totals()?, view.last_upkeep()?, view.scrub()?, view.damage_known()?))
+        })?;
         let space = sys::disk_space(&self.store).ok();
         let pack_bytes = self.ingest.packs().stored_bytes();
         let record_bytes = totals.stored_bytes + totals.chunks * record_len(0);
@@ -156,7 +155,7 @@ impl Volume {
             reserve_bytes: self.space.reserve_bytes(),
             reserve_held_bytes: self.space.reserve_held_bytes(),
             is_full: self.space.is_full(),
-            damaged_chunks,
+            damaged_chunks: damage.0,
             scrub: scrub.map(ScrubStatus::from),
             last_upkeep: last_upkeep.map(LastUpkeep::from),
             encryption: self.encryption_status()?,

@@ -180,10 +180,14 @@ impl View<'_> {
         Ok(self.db.query_row("SELECT EXISTS (SELECT 1 FROM damage)", [], |row| row.get(0))?)
     }
 
-    /// How many chunks are known to be damaged and are needed.
-    pub fn damage_count(&self) -> Result<u64> {
-        let sql = "SELECT count(*) FROM damage JOIN chunk ON chunk.id = damage.chunk WHERE needed";
-        Ok(self.db.query_row(sql, [], |row| row.get(0))?)
+    /// How many chunks are known to be damaged and are needed, and since when the first of them is.
+    pub fn damage_known(&self) -> Result<(u64, Option<Timestamp>)> {
+        let sql = "SELECT count(*), min(found) FROM damage JOIN chunk ON chunk.id = damage.chunk \
+                   WHERE needed";
+        let known = self.db.query_row(sql, [], |row| {
+            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp)))
+        });
+        Ok(known?)
     }
 
     /// Up to `limit` chunks above `after` that are known to be damaged, in the order of their numbers.

@@ -14,4 +14,5 @@ mod projects;
 mod readme;
 mod rewinding;
 mod room;
+mod scrub;
 mod support;

@@ -61,6 +61,12 @@ impl Volume {
         Ok((listed.iter().map(told).collect(), omitted))
     }
 
+    /// How many damaged chunks are needed and not brought back, and since when the first of them is known, in nanoseconds since 1970.
+    pub fn damage_known(&self) -> Result<(u64, Option<i64>)> {
+        let (chunks, since) = self.meta.read(|view| view.damage_known())?;
+        Ok((chunks, since.map(|since| since.0)))
+    }
+
     /// Writes down which damaged chunks nothing needs; how many these are.
     pub(super) fn tell_garbage(&self) -> Result<u64> {
         let rows = self.damage_rows()?;

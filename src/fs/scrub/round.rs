@@ -62,7 +62,7 @@ impl Volume {
             bytes_left: left,
             bytes_total: from.bytes + left,
             begun: row.map(|row| row.begun.0),
-            damaged: self.meta.read(|view| view.damage_count())?,
+            damaged: self.meta.read(|view| view.damage_known())?.0,
         })
     }
 }
