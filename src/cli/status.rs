@@ -62,6 +62,15 @@ struct LastUpkeep {
     bytes_freed: u64,
 }
 
+/// How far reading and verifying everything is.
+#[derive(Debug, Deserialize)]
+struct Scrub {
+    begun: i64,
+    under_way: bool,
+    bytes: u64,
+    ended: Option<i64>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Daemon {
     pid: u32,
@@ -90,6 +99,7 @@ struct Volume {
     is_full: bool,
     encryption: Option<Encryption>,
     last_upkeep: Option<LastUpkeep>,
+    scrub: Option<Scrub>,
     failure: Option<String>,
 }
 
@@ -215,6 +225,7 @@ impl Report {
         lines.extend([
             ("jobs", self.jobs(zone)),
             ("upkeep", self.upkeep(zone)),
+            ("verified", self.verified(zone)),
             ("unwritten", format_bytes(volume.dirty_bytes)),
             ("contents", format!("{} files, {} directories", volume.files, volume.directories)),
             ("pieces", format!("{} chunks in {} packs", volume.chunks, volume.packs)),
@@ -284,6 +295,17 @@ impl Report {
                 format!("{}: {} came free", time(last.ended), format_bytes(last.bytes_freed))
             }
         }
+    }
+
+    /// When everything was last read from the disk and verified, and how far it is since.
+    fn verified(&self, zone: &Zone) -> String {
+        let time = |nanos: i64| local_name(Moment(nanos), zone);
+        let Some(scrub) = &self.volume.scrub else { return "nothing yet by itself".to_owned() };
+        let all = scrub.ended.map(|ended| format!("everything by {}", time(ended)));
+        let part = scrub
+            .under_way
+            .then(|| format!("{} since {}", format_bytes(scrub.bytes), time(scrub.begun)));
+        all.into_iter().chain(part).collect::<Vec<_>>().join("; ")
     }
 
     fn drive(&self) -> String {
@@ -369,6 +391,14 @@ mod tests {
         let upkeep = "jobs        all well; next retention 1970-01-01 00:01:00\n\
                       upkeep      1970-01-01 00:00:00: 1.00 KiB came free\n";
         assert!(text.contains(upkeep) && !text.contains("comes free"), "{text}");
+        assert!(text.contains("\nverified    nothing yet by itself\n"), "{text}");
+        let mut read = report();
+        let scrub = |ended| Some(Scrub { begun: 0, under_way: true, bytes: 2048, ended });
+        read.volume.scrub = scrub(Some(60_000_000_000));
+        let expected = "everything by 1970-01-01 00:01:00; 2.00 KiB since 1970-01-01 00:00:00";
+        assert_eq!(read.verified(&Zone::UTC), expected);
+        read.volume.scrub = scrub(None);
+        assert_eq!(read.verified(&Zone::UTC), "2.00 KiB since 1970-01-01 00:00:00");
     }
 
     #[test]

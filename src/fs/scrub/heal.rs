@@ -207,7 +207,11 @@ impl Volume {
         self.ingest.know_damage(damaged.iter().map(|(id, _)| *id));
         let now = self.now();
         self.freeing_write(|tx| {
-            damaged.iter().try_for_each(|(id, why)| tx.note_damage(*id, now, why))?;
+            // Of more than can be known by number the next round will tell.
+            let known = damaged.iter().filter(|(id, _)| self.ingest.is_damaged(*id));
+            for (id, why) in known {
+                tx.note_damage(*id, now, why)?;
+            }
             Ok(())
         })
     }

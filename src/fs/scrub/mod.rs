@@ -147,8 +147,9 @@ impl Volume {
             let rows = self.meta.read(|view| view.damage(after, DAMAGE_BATCH))?;
             let Some(last) = rows.last() else { break };
             after = last.chunk;
-            let chunks: Vec<ChunkId> = rows.iter().map(|row| row.chunk).collect();
-            healing.heal(&chunks)?;
+            // What nothing needs is left to compaction; whoever comes to need it writes it again.
+            let needed = rows.iter().filter(|row| row.needed);
+            healing.heal(&needed.map(|row| row.chunk).collect::<Vec<ChunkId>>())?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::heal::damage_of;
 use super::share::share;
 use super::{Budget, Healing, ScrubOptions, ScrubPlan, ScrubReport, Spare, Spares, wait_for};
-use crate::chunks::{Flaw, Record, record_len};
+use crate::chunks::{Flaw, PackInfo, Record, record_len};
 use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{DamagedPack, ScrubRow, StoredAt};
@@ -43,10 +43,10 @@ impl Volume {
         };
         let mut healing = Healing::new(self, Spares::new(spares), task, None);
         task.step("bringing back what is known to be damaged");
-        self.look_at_noted(task)?;
         self.heal_known(&mut healing, task)?;
         task.step("reading chunks");
         let mut run = Run::begin(self, options, task, healing)?;
+        run.heal_found()?;
         run.read()?;
         run.finish()
     }
@@ -91,7 +91,9 @@ struct Run<'a> {
     healing: Healing<'a>,
     /// How far the round is.
     row: ScrubRow,
-    /// The last pack of the round: what comes later was written while it ends.
+    /// The packs when it began, in order.
+    packs: Vec<PackInfo>,
+    /// The last of them: what comes later was written while the round ends.
     last: PackId,
     ahead: Ahead,
     /// Bytes that are to be read, as far as can be foreseen.
@@ -120,7 +122,8 @@ impl<'a> Run<'a> {
             Some(row) => row,
             None => ScrubRow::beginning(now, before.and_then(|row| row.ended)),
         };
-        let last = volume.ingest.packs().packs()?.last().map_or(PackId(0), |pack| pack.id);
+        let packs = volume.ingest.packs().packs()?;
+        let last = packs.last().map_or(PackId(0), |pack| pack.id);
         let ahead = volume.places_ahead((row.pack, row.offset), last, task)?;
         let goal = goal(options, &row, ahead.bytes, now);
         Ok(Run {
@@ -128,6 +131,7 @@ impl<'a> Run<'a> {
             task,
             healing,
             row: ScrubRow { ran: now, ..row },
+            packs,
             last,
             to_end: goal >= ahead.bytes,
             ahead,
@@ -177,7 +181,9 @@ impl<'a> Run<'a> {
         if pack > self.row.pack {
             self.heal_found()?;
             self.examine_packs(self.row.pack, pack)?;
-            (self.row.pack, self.row.offset) = (pack, 0);
+            if !self.task.is_stopped() {
+                (self.row.pack, self.row.offset) = (pack, 0);
+            }
         }
         Ok(())
     }
@@ -197,7 +203,6 @@ impl<'a> Run<'a> {
         self.row.damaged += damaged.len() as u64;
         self.report.bytes += bytes;
         self.report.chunks += batch.len() as u64;
-        self.report.damaged += damaged.len() as u64;
         self.unsaved += bytes;
         if !damaged.is_empty() || self.unsaved >= SAVE_BYTES {
             self.save(&damaged)?;
@@ -222,8 +227,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Brings back what was found since the last time.
+    /// Brings back what was found since the last time, by this run or by whoever reads.
     fn heal_found(&mut self) -> Result<()> {
+        self.found.extend(self.volume.look_at_noted(self.task)?);
         let found = &self.found[self.tried..];
         if !found.is_empty() {
             self.healing.heal(found)?;
@@ -246,8 +252,9 @@ impl<'a> Run<'a> {
 
     /// Looks what is damaged of the packs from `from` on, and before `to`, beside their chunks.
     fn examine_packs(&mut self, from: PackId, to: PackId) -> Result<()> {
-        let packs = self.volume.ingest.packs().packs()?;
-        for pack in packs.iter().filter(|pack| pack.id >= from && pack.id < to && pack.sealed) {
+        let first = self.packs.partition_point(|pack| pack.id < from);
+        let packs = self.packs[first..].iter().take_while(|pack| pack.id < to);
+        for pack in packs.filter(|pack| pack.sealed) {
             self.task.pace(PACK_BYTES);
             if self.task.is_stopped() {
                 break;
@@ -258,6 +265,9 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> Result<ScrubReport> {
+        self.found.sort_unstable();
+        self.found.dedup();
+        self.report.damaged = self.found.len() as u64;
         self.volume.conclude(&mut self.healing, &self.found, &mut self.report)?;
         if self.report.repaired > 0 {
             self.row.repaired += self.report.repaired;

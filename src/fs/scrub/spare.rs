@@ -40,7 +40,7 @@ impl<'a> Spares<'a> {
         chunk: &ChunkRef,
         base: Option<&ChunkRef>,
     ) -> Option<(&'a str, Vec<u8>)> {
-        let (id, len) = (chunk.id.0, chunk.at.plain_len as usize);
+        let id = chunk.id.0;
         for (spare, failures) in &mut self.spares {
             if *failures >= FAILURES_MAX {
                 continue;
@@ -50,7 +50,7 @@ impl<'a> Spares<'a> {
             let fetched = spare.fetch(chunk, base);
             *failures = if fetched.is_ok() { 0 } else { *failures + 1 };
             match fetched {
-                Ok(Some(plain)) if plain.len() == len && packs.is_content(&plain, chunk) => {
+                Ok(Some(plain)) if packs.is_content(&plain, chunk) => {
                     return Some((name, plain));
                 }
                 Ok(Some(_)) => log::error!("what {name} has for chunk {id} is something else"),
