@@ -65,7 +65,7 @@ impl<'a> Healing<'a> {
             if self.task.is_stopped() || self.is_full {
                 break;
             }
-            let Some(chunk) = self.volume.chunk_row(id)? else { continue };
+            let Some(chunk) = self.volume.chunk_row(id) else { continue };
             if batch.holds(chunk.base) {
                 self.write_back(std::mem::take(&mut batch))?;
             }
@@ -73,7 +73,7 @@ impl<'a> Healing<'a> {
                 self.absolve(id)?;
                 continue;
             }
-            let base = self.volume.meta.read(|view| view.base_of(&chunk))?;
+            let base = chunk.base.and_then(|base| self.volume.chunk_row(base));
             let packs = self.volume.ingest.packs();
             let Some((from, plain)) = self.spares.fetch(packs, &chunk, base.as_ref()) else {
                 continue;
@@ -91,7 +91,7 @@ impl<'a> Healing<'a> {
     fn with_bases(&self, chunks: &[ChunkId]) -> Result<BTreeSet<ChunkId>> {
         let mut all: BTreeSet<ChunkId> = chunks.iter().copied().collect();
         for id in chunks {
-            let base = self.volume.chunk_row(*id)?.and_then(|chunk| chunk.base);
+            let base = self.volume.chunk_row(*id).and_then(|chunk| chunk.base);
             let Some(base) = base.filter(|base| !all.contains(base)) else { continue };
             if let Some(why) = self.volume.verify_chunk(base)? {
                 self.volume.note_damage(&[(base, why)])?;
@@ -185,15 +185,15 @@ impl<'a> Healing<'a> {
 }
 
 impl Volume {
-    /// The chunk's row, if it is in the chunk table.
-    fn chunk_row(&self, id: ChunkId) -> Result<Option<ChunkRef>> {
-        Ok(self.meta.read(|view| view.chunk(id))?)
+    /// The chunk's row, if it is in the chunk table. One that makes no sense is for `check` to tell.
+    pub(super) fn chunk_row(&self, id: ChunkId) -> Option<ChunkRef> {
+        self.meta.read(|view| view.chunk(id)).ok().flatten()
     }
 
     /// Reads a chunk from the disk where it lies now: why it can't be read back, or `None`. So of one that is gone.
     pub(super) fn verify_chunk(&self, id: ChunkId) -> Result<Option<String>> {
         let _places = self.ingest.hold_places();
-        match self.chunk_row(id)? {
+        match self.chunk_row(id) {
             Some(chunk) => damage_of(self.ingest.verify(&self.meta, &chunk)),
             None => Ok(None),
         }
@@ -252,6 +252,8 @@ pub(super) fn damage_of(read: Result<()>) -> Result<Option<String>> {
                 Err(Error::Chunks(error))
             }
         },
+        // The row of its base makes no sense.
+        Err(Error::Meta(error)) => Ok(Some(error.to_string())),
         Err(other) => Err(other),
     }
 }

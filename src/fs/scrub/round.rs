@@ -286,10 +286,8 @@ impl Volume {
         let to = last.offset + record_len(last.stored_len);
         let _places = self.ingest.hold_places();
         // Where they lie now: some may have moved, or be gone.
-        let chunks: Vec<ChunkRef> = self.meta.read(|view| {
-            let rows = batch.iter().filter_map(|place| view.chunk(place.chunk).transpose());
-            rows.collect::<crate::meta::Result<_>>()
-        })?;
+        let rows = batch.iter().filter_map(|place| self.chunk_row(place.chunk));
+        let chunks: Vec<ChunkRef> = rows.collect();
         let packs = self.ingest.packs();
         packs.forget(pack, from, to);
         packs.prefetch(&chunks);

@@ -136,3 +136,18 @@ fn what_is_being_erased_is_not_brought_back() {
     assert_eq!(drive.row(secret.id).at, secret.at);
     assert_eq!(drive.load(Ino::ROOT, "stays"), noise(2, 60_000));
 }
+
+#[test]
+fn rows_that_make_no_sense_stand_in_nobodys_way() {
+    let drive = Drive::new();
+    let files = filled(&drive);
+    let spare = drive.copy("spare");
+    let differs = |chunk: &&ChunkRef| chunk.base.is_some();
+    let chunk = *drive.chunks_of_file("noise0").iter().find(differs).unwrap();
+    drive.volume.meta.execute(&format!("UPDATE chunk SET base = -1 WHERE id = {}", chunk.id.0));
+    drive.spoil_record(&drive.chunks_of_file("noise7")[0]);
+    let report = drive.scrub(&[&spare]);
+    assert_eq!((report.damaged, report.repaired, report.left.len()), (1, 1, 0), "{report:?}");
+    assert!(report.ended.is_some(), "{report:?}");
+    assert!(drive.load(Ino::ROOT, "noise7") == files["noise7"]);
+}
