@@ -3,6 +3,7 @@
 //! Prints a Markdown table with medians and ratios. Run it through `scripts/bench`, which builds the release binary first.
 
 mod backup;
+mod busy;
 mod data;
 mod memfs;
 mod million;
@@ -50,6 +51,9 @@ struct Args {
     /// Compares an encrypted store with a plain one, and nothing else.
     #[arg(long, conflicts_with = "peers", group = "instead")]
     encrypted: bool,
+    /// Compares a drive on which jobs run all the time with one where none does, and nothing else.
+    #[arg(long, conflicts_with = "peers", group = "instead")]
+    jobs: bool,
     /// Lists the works and their keys.
     #[arg(long)]
     list: bool,
@@ -151,6 +155,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 fn chosen_peers(args: &Args) -> Vec<Kind> {
     match &args.peers[..] {
         [] if args.encrypted => Kind::BOTH_VERSOS.to_vec(),
+        [] if args.jobs => Kind::IDLE_AND_BUSY.to_vec(),
         [] => Kind::ALL.to_vec(),
         asked => asked.to_vec(),
     }

@@ -1,6 +1,7 @@
 //! The filesystems that are compared: how each is mounted, and how each is taken away again, whatever happens.
 
 use crate::Failure;
+use crate::busy;
 use parking_lot::Mutex;
 use std::fs;
 use std::io::Read;
@@ -29,6 +30,8 @@ pub(crate) enum Kind {
     Verso,
     /// The same, with an encrypted store.
     Encrypted,
+    /// The same, with jobs that run all the time.
+    Busy,
 }
 
 impl Kind {
@@ -36,6 +39,8 @@ impl Kind {
     pub(crate) const ALL: [Kind; 4] = [Kind::Ext4, Kind::Bindfs, Kind::Memfs, Kind::Verso];
     /// What encryption costs.
     pub(crate) const BOTH_VERSOS: [Kind; 2] = [Kind::Verso, Kind::Encrypted];
+    /// What jobs cost that run meanwhile.
+    pub(crate) const IDLE_AND_BUSY: [Kind; 2] = [Kind::Verso, Kind::Busy];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -44,6 +49,7 @@ impl Kind {
             Kind::Memfs => "memory fs",
             Kind::Verso => "Verso",
             Kind::Encrypted => "Verso encrypted",
+            Kind::Busy => "Verso with jobs",
         }
     }
 }
@@ -71,6 +77,14 @@ impl Peer {
             Kind::Verso => {
                 let store = root.join("store");
                 (Some(start_verso(verso, &store, &mountpoint)?), Some(store))
+            }
+            Kind::Busy => {
+                let store = root.join("store");
+                let mut command = verso_command(verso, &store, &mountpoint);
+                command.envs(busy::SETTINGS);
+                let daemon = Daemon::start(command, &mountpoint)?;
+                busy::fill(&mountpoint)?;
+                (Some(daemon), Some(store))
             }
             Kind::Encrypted => {
                 let store = root.join("store");

@@ -11,6 +11,8 @@ const CP_SECONDS_MAX: f64 = 0.1;
 const CP_BYTES_MAX: u64 = MIB as u64;
 /// What encryption may cost, at every work.
 const ENCRYPTED_RATE_MIN: f64 = 0.85;
+/// Of its speed the drive keeps so much while jobs run.
+const BUSY_RATE_MIN: f64 = 0.9;
 /// What the daemon may take of memory under all of it.
 const PEAK_BYTES_MAX: u64 = 256 * MIB as u64;
 
@@ -62,8 +64,20 @@ const TO_PLAIN: &[Ratio] = &[Ratio {
     target: |_| Some(ENCRYPTED_RATE_MIN),
 }];
 
+const TO_IDLE: &[Ratio] = &[Ratio {
+    title: "with jobs to without",
+    of: Kind::Busy,
+    to: Kind::Verso,
+    target: |_| Some(BUSY_RATE_MIN),
+}];
+
 fn ratios(peers: &[Peer]) -> &'static [Ratio] {
-    if peers.iter().any(|peer| peer.kind == Kind::Encrypted) { TO_PLAIN } else { TO_PEERS }
+    let takes_part = |kind| peers.iter().any(|peer| peer.kind == kind);
+    match (takes_part(Kind::Encrypted), takes_part(Kind::Busy)) {
+        (true, _) => TO_PLAIN,
+        (false, true) => TO_IDLE,
+        (false, false) => TO_PEERS,
+    }
 }
 
 struct Row<'a> {
@@ -146,7 +160,7 @@ fn print_memory(peers: &[Peer]) {
         let Some(bytes) = peer.peak_bytes() else { continue };
         let mib = bytes / MIB as u64;
         match peer.kind {
-            Kind::Verso | Kind::Encrypted => {
+            Kind::Verso | Kind::Encrypted | Kind::Busy => {
                 let kept = mark(bytes <= PEAK_BYTES_MAX);
                 println!(
                     "- {kept}: peak memory of the daemon of {} {mib} MiB (≤ 256)",

@@ -1,8 +1,9 @@
 //! The works of the table: each prepares what it needs off the clock, then runs on it.
 
 use crate::Failure;
+use crate::busy::Busy;
 use crate::data::Data;
-use crate::peers::Peer;
+use crate::peers::{Kind, Peer};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
@@ -72,6 +73,8 @@ pub(crate) struct Work {
 impl Work {
     /// Runs the work once on `peer`, with the disk quiet at the start.
     pub(crate) fn run(&self, peer: &Peer, data: &Data) -> Result<Measure, Failure> {
+        let store = peer.store.as_deref().filter(|_| peer.kind == Kind::Busy);
+        let _busy = store.map(Busy::start).transpose()?;
         (self.run)(peer, data)
             .map_err(|error| Failure(format!("{} on {}: {error}", self.key, peer.kind.title())))
     }

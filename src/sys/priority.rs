@@ -5,6 +5,7 @@ use std::io;
 /// How nice background work is, from 0 to 19. At 10 a thread gets about a tenth of what a thread of ordinary priority gets
 /// when both want the same processor, and all of it when nobody else does. Not 19: background work holds locks for moments
 /// (the metadata's writer, the places of chunks) for which the live drive waits, and a thread that hardly ever runs would hold them long.
+/// Threads that wait for such a lock sleep, so that its holder has the processor to itself, unless other programs want it as well.
 const NICE: i32 = 10;
 
 /// The lowest of the ordinary classes for the disk: `IOPRIO_CLASS_BE`, level 7. Not the idle class, in which a request may
