@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use versofs::http::Client;
 
 /// A user that needs no name.
 const ANNA: u32 = 61_001;
@@ -461,6 +462,57 @@ fn what_leads_out_of_an_archive_is_refused() {
     bench.verso("project import nothing --on DRIVE").fails(1, &["nothing"]);
     assert_eq!(fs::read_dir(bench.drive.join("projects")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(bench.drive.join("shared")).unwrap().count(), 0);
+}
+
+/// Runs the job in the daemon, and waits for its end.
+fn run_job(bench: &Bench, order: Value) -> Value {
+    let ask = || Client::connect(&bench.store).unwrap().unwrap();
+    let finished = || {
+        let jobs = ask().get("/v1/jobs").unwrap().success().unwrap();
+        let jobs = jobs.as_array().unwrap().clone();
+        let job = jobs.into_iter().find(|job| job["name"] == "archive").unwrap();
+        job["finished"].as_array().unwrap().clone()
+    };
+    let before = finished().len();
+    ask().post("/v1/jobs/run", &order).unwrap().success().unwrap();
+    until(|| finished().len() > before);
+    finished().pop().unwrap()
+}
+
+#[test]
+fn the_job_moves_what_nobody_has_open_and_the_mount_shows_it() {
+    let bench = mounted();
+    for id in ["spring", "open", "kept"] {
+        fs::create_dir(bench.drive.join("projects").join(id)).unwrap();
+        fs::write(bench.drive.join(format!("projects/{id}/original/x")), "x").unwrap();
+    }
+    set_xattr(&bench.drive.join("projects/kept"), "user.xdg.tags", "verso:keep");
+    let open = File::open(bench.drive.join("projects/open/original/x")).unwrap();
+    // The kernel believes all of these names by now, and that the others are missing.
+    assert!(fs::metadata(bench.drive.join("archived/2026")).is_err());
+    let order = |dry_run: bool| json!({ "name": "archive", "dry_run": dry_run, "options": { "after": "0s" } });
+    let planned = run_job(&bench, order(true));
+    assert_eq!(planned["detail"]["planned"].as_array().unwrap().len(), 2, "{planned}");
+    assert_eq!(names(&bench, "DRIVE --status active").len(), 3);
+    let done = run_job(&bench, order(false));
+    assert_eq!(done["summary"], "1 projects archived, 1 in use put off", "{done}");
+    let archived = list(&bench, "DRIVE --status archived");
+    let at = bench.drive.join(archived[0]["path"].as_str().unwrap());
+    assert_eq!(archived[0]["id"], "spring");
+    assert!(fs::metadata(bench.drive.join("projects/spring")).is_err());
+    assert_eq!(fs::metadata(at.join("original/x")).unwrap().mode() & 0o777, 0o444);
+    assert_eq!(fs::metadata(&at).unwrap().mode() & 0o222, 0);
+    assert_eq!(fs::read(at.join("original/x")).unwrap(), b"x");
+    // What was put off can be written to as before.
+    fs::write(bench.drive.join("projects/open/original/y"), "y").unwrap();
+    assert_eq!(
+        fs::metadata(bench.drive.join("projects/open/original/x")).unwrap().mode() & 0o777,
+        0o644
+    );
+    assert!(!bench.drive.join("projects/open/metadata.json").exists());
+    drop(open);
+    bench.unmount();
+    bench.verso("check STORE").ok();
 }
 
 #[test]
