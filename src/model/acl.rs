@@ -1,5 +1,7 @@
 //! POSIX access control lists: the kernel's xattr form and its rules (`fs/posix_acl.c`, acl(5)).
 
+mod text;
+
 /// The version of the xattr form (`POSIX_ACL_XATTR_VERSION`).
 const XATTR_VERSION: u32 = 2;
 /// Bytes before the entries: the version, little endian.

@@ -1,9 +1,10 @@
 //! Exporting a project as a tar archive that any tar can read.
 
 use super::error::{Error, Result, at, at_path};
+use super::members::LISTS;
 use super::receive::TOLD;
 use super::survey::walk;
-use crate::model::{Attr, FileKind, Ino, Timestamp};
+use crate::model::{Acl, Attr, FileKind, Ino, Timestamp};
 use crate::recall::{self, Source, Tree};
 use crate::sys::{Task, sync_dir};
 use std::collections::HashMap;
@@ -275,6 +276,11 @@ impl<W: Write> Packer<'_, W> {
 
     fn add_xattrs(&mut self, path: &Path, records: &mut Records) -> Result<()> {
         for (name, value) in recall::own_xattrs(self.tree, path)? {
+            let list = LISTS.iter().find(|(attribute, _)| *attribute == name);
+            if let (Some((_, key)), Ok(Some(acl))) = (list, Acl::from_xattr(&value)) {
+                records.push(((*key).to_owned(), acl.to_text().into_bytes()));
+                continue;
+            }
             match String::from_utf8(name) {
                 Ok(name) if !name.contains('=') && !name.as_bytes().starts_with(TOLD) => {
                     records.push((format!("{}{name}", super::members::XATTR), value));

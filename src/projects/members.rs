@@ -4,7 +4,7 @@
 //! takes extended records apart at line ends, which values (access lists, attributes that Samba writes) can hold, and knows
 //! but one of the three forms of sparse files.
 
-use crate::model::Timestamp;
+use crate::model::{ACL_ACCESS, ACL_DEFAULT, Acl, Timestamp};
 use std::io::{self, Read};
 use tar::{GnuExtSparseHeader, Header};
 
@@ -16,6 +16,10 @@ const RECORDS_BYTES_MAX: u64 = 64 << 20;
 const SEGMENTS_MAX: u64 = 1 << 20;
 /// What an attribute's record begins with.
 pub(super) const XATTR: &str = "SCHILY.xattr.";
+
+/// Access lists, which archives hold as text: by their attributes, and by their records.
+pub(super) const LISTS: [(&[u8], &str); 2] =
+    [(ACL_ACCESS, "SCHILY.acl.access"), (ACL_DEFAULT, "SCHILY.acl.default")];
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +334,12 @@ fn records(mut data: &[u8]) -> io::Result<Records> {
 fn xattrs(global: &Records, own: &Records) -> Records {
     let all = global.iter().chain(own);
     all.filter_map(|(key, value)| {
+        let list = LISTS.iter().find(|(_, record)| record.as_bytes() == key);
+        if let Some((attribute, _)) = list {
+            // What names somebody that nobody knows here is left out.
+            let acl = Acl::from_text(std::str::from_utf8(value).ok()?)?;
+            return Some((attribute.to_vec(), acl.to_xattr()));
+        }
         Some((key.strip_prefix(XATTR.as_bytes())?.to_vec(), value.clone()))
     })
     .collect()
