@@ -12,8 +12,6 @@ mod events;
 mod history;
 mod jobs;
 mod keys;
-// Used by the commands of backups.
-#[allow(dead_code)]
 mod locations;
 mod logger;
 mod mountpoint;

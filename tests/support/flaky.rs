@@ -154,7 +154,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut left: usize, pause: Option<D
             break;
         }
         left -= got;
-        pause.map(thread::sleep);
+        if let Some(pause) = pause {
+            thread::sleep(pause);
+        }
     }
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
