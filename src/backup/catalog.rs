@@ -17,6 +17,8 @@ pub struct Catalog {
     pub generations: Vec<Manifest>,
     /// Manifests that can't be read: which, and why not.
     pub unreadable: Vec<(String, String)>,
+    /// Manifests that were listed, and not there when they were to be read: removed since, or a location that doesn't always find what it has.
+    pub vanished: Vec<String>,
 }
 
 impl Catalog {
@@ -26,8 +28,7 @@ impl Catalog {
         for name in names(location)? {
             match read_manifest(location, &name) {
                 Ok(manifest) => catalog.generations.push(manifest),
-                // It was removed since.
-                Err(Error::NotFound { .. }) => {}
+                Err(Error::NotFound { .. }) => catalog.vanished.push(name),
                 Err(error @ Error::Damaged { .. }) => {
                     catalog.unreadable.push((name, error.to_string()));
                 }
@@ -139,6 +140,11 @@ impl<'l> PackLists<'l> {
 
 fn read_list(location: &Location, manifest: &Manifest, file: &StoredFile) -> Result<Vec<Pack>> {
     let text = BlockReader::new(location, manifest).read_parts(file)?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Error::damaged(location.name(), &file.name, &error.to_string()))
+    let damaged = |why: &str| Error::damaged(location.name(), &file.name, why);
+    let packs: Vec<Pack> =
+        serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
+    match packs.iter().all(Pack::is_whole) {
+        true => Ok(packs),
+        false => Err(damaged("the parts of a pack don't follow each other")),
+    }
 }

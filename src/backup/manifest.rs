@@ -82,6 +82,9 @@ pub struct Block {
 
 /// What the name of a list of packs begins with; what follows is its number. Each is about as many pack numbers.
 pub(super) const PACK_LIST: &str = "packs/";
+/// Every other file that a generation has. Whoever can write to a location must not choose which files a restore writes: a name is a path, and
+/// settings in a store name programs that are run.
+const STORE_FILES: [&str; 4] = ["meta.db", "meta.db-wal", "store.copy.toml", "store.toml"];
 /// Pack numbers in a list: those that don't change from generation to generation are not stored again.
 pub(super) const PACKS_PER_LIST: u32 = 1024;
 
@@ -116,7 +119,17 @@ impl Pack {
 
     /// Its bytes.
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.len).sum()
+        self.parts.iter().fold(0, |bytes, part| bytes.saturating_add(part.len))
+    }
+
+    /// Whether its parts follow each other without a gap.
+    pub(super) fn is_whole(&self) -> bool {
+        let mut end = Some(0);
+        self.parts.iter().all(|part| {
+            let follows = end == Some(part.start);
+            end = part.start.checked_add(part.len);
+            follows && end.is_some()
+        })
     }
 }
 
@@ -181,8 +194,17 @@ impl Manifest {
         let format: Format =
             serde_json::from_slice(text).map_err(|_| damaged("it says nothing"))?;
         format.refuse_newer(location)?;
-        serde_json::from_slice(text).map_err(|error| damaged(&error.to_string()))
+        let manifest: Manifest =
+            serde_json::from_slice(text).map_err(|error| damaged(&error.to_string()))?;
+        match manifest.files.iter().find(|file| !is_name(&file.name)) {
+            Some(file) => Err(damaged(&format!("it names a file {:?}", file.name))),
+            None => Ok(manifest),
+        }
     }
+}
+
+fn is_name(file: &str) -> bool {
+    file.starts_with(PACK_LIST) || STORE_FILES.contains(&file)
 }
 
 /// Which format something at a location has.

@@ -63,7 +63,10 @@ pub fn restore(
     let packs = PackLists::new(location).packs(manifest)?;
     begin(manifest, store)?;
     let packs_dir = store.join(PACKS_DIR);
-    let missing: Vec<&Pack> = packs.iter().filter(|pack| !is_there(&packs_dir, pack)).collect();
+    // Once the header is there it is a store, which may have been used since: its packs are no longer what was fetched.
+    let is_store = store.join(HEADER).exists();
+    let is_missing = |pack: &&Pack| !is_store && !is_there(&packs_dir, pack);
+    let missing: Vec<&Pack> = packs.iter().filter(is_missing).collect();
     refuse_full(store, &missing, manifest)?;
     task.step("fetching packs");
     let all: u64 = packs.iter().map(Pack::bytes).sum();
@@ -81,8 +84,6 @@ pub fn restore(
     failpoint::hit("restore-after-packs");
     task.step("fetching the metadata");
     let mut reader = BlockReader::new(location, manifest);
-    // Once the header is there it is a store, which may have been used since.
-    let is_store = store.join(HEADER).exists();
     for file in store_files(manifest).filter(|_| !is_store) {
         let path = store.join(&file.name);
         let temporary = path.with_extension("tmp");
@@ -129,7 +130,7 @@ fn begin(manifest: &Manifest, store: &Path) -> Result<()> {
         Ok(text) => {
             let found: Option<Restoring> = serde_json::from_slice(&text).ok();
             return match found.as_ref() == Some(&mine) {
-                true => Ok(()),
+                true => make_packs_dir(store),
                 false => Err(Error::Occupied {
                     path: store.to_owned(),
                     generation: found.map(|found| found.generation),
@@ -141,23 +142,32 @@ fn begin(manifest: &Manifest, store: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(store).map_err(io_error(store))?;
     let mut names = std::fs::read_dir(store).map_err(io_error(store))?;
-    if names.any(|name| name.is_ok_and(|name| name.file_name() != "lost+found")) {
+    if names.any(|name| name.is_ok_and(|name| !is_leftover(&name.file_name()))) {
         return Err(Error::Occupied { path: store.to_owned(), generation: None });
     }
     let text = serde_json::to_vec(&mine).expect("it has nothing that JSON lacks");
     sys::publish(&mark, &text).map_err(io_error(&mark))?;
-    let packs_dir = store.join(PACKS_DIR);
-    std::fs::create_dir(&packs_dir).map_err(io_error(&packs_dir))?;
+    make_packs_dir(store)?;
     if let Some(parent) = store.parent().filter(|parent| parent.is_dir()) {
         sync_dir(parent)?;
     }
     Ok(())
 }
 
+/// What every ext4 has, and what a restore leaves that was killed while it took the directory.
+fn is_leftover(name: &std::ffi::OsStr) -> bool {
+    name == "lost+found" || name == ".restoring.json.tmp"
+}
+
+fn make_packs_dir(store: &Path) -> Result<()> {
+    let packs_dir = store.join(PACKS_DIR);
+    std::fs::create_dir_all(&packs_dir).map_err(io_error(&packs_dir))
+}
+
 fn refuse_full(store: &Path, missing: &[&Pack], manifest: &Manifest) -> Result<()> {
-    let files: u64 = store_files(manifest).map(|file| file.len).sum();
-    let packs: u64 = missing.iter().map(|pack| pack.bytes()).sum();
-    let needed = packs + files + ROOM_BYTES;
+    let files = store_files(manifest).map(|file| file.len);
+    let lens = files.chain(missing.iter().map(|pack| pack.bytes()));
+    let needed = lens.fold(ROOM_BYTES, u64::saturating_add);
     let available = sys::disk_space(store).map_err(io_error(store))?.available;
     match needed <= available {
         true => Ok(()),
