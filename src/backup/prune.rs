@@ -17,8 +17,9 @@ use std::time::Duration;
 
 /// Where the series lie.
 const SERIES: &str = "series/";
-/// What no manifest names is left alone for this time: a run that is under way, or that goes on with an unfinished full generation, may need it.
-const UNNAMED_AGE_MIN: Duration = Duration::from_nanos(UNFINISHED_NANOS_MAX as u64);
+/// What no manifest names is left alone for this time: a run that is under way, or that goes on with an unfinished full generation, may need it. Twice as
+/// long as such a one is gone on with: it may have been begun by another machine's clock, and its last run takes its time.
+const UNNAMED_AGE_MIN: Duration = Duration::from_nanos(2 * UNFINISHED_NANOS_MAX as u64);
 /// Objects that are removed with one request, where a location can.
 const DELETED_TOGETHER: usize = 500;
 
@@ -40,7 +41,8 @@ pub struct Plan {
 /// Removes what is older than `keep` (`None`: nothing ever is); with `dry_run` only says what it would remove.
 ///
 /// # Errors
-/// `Refused` where the location lets nothing be deleted; then nothing was. A manifest that can't be read stops it all: nobody knows what it needs.
+/// `Refused` where the location lets nothing be deleted; then nothing was. A manifest that can't be read, or isn't found though it was listed, stops it all:
+/// nobody knows what it needs.
 pub fn prune(
     location: &Location,
     keep: Option<Duration>,
@@ -50,10 +52,7 @@ pub fn prune(
 ) -> Result<Plan> {
     task.step("looking at what the location has");
     let catalog = Catalog::read(location)?;
-    if let Some((name, why)) = catalog.unreadable.first() {
-        let why = format!("{why}; nothing is removed as long as it is there");
-        return Err(Error::damaged(location.name(), &format!("{GENERATIONS}{name}.json"), &why));
-    }
+    refuse_unknown(location, &catalog)?;
     let ages = catalog
         .generations
         .iter()
@@ -77,6 +76,21 @@ pub fn prune(
         plan.applied = true;
     }
     Ok(plan)
+}
+
+/// Of a manifest that can't be read nobody knows what it needs.
+pub(super) fn refuse_unknown(location: &Location, catalog: &Catalog) -> Result<()> {
+    if let Some((name, why)) = catalog.unreadable.first() {
+        let why = format!("{why}; nothing is removed as long as it is there");
+        return Err(Error::damaged(location.name(), &format!("{GENERATIONS}{name}.json"), &why));
+    }
+    if let Some(name) = catalog.vanished.first() {
+        let why = format!(
+            "{name} was listed and then not found: is it pruned from elsewhere? Nothing was removed; try again"
+        );
+        return Err(Error::Location { location: location.name().into(), why });
+    }
+    Ok(())
 }
 
 fn apply(
