@@ -39,10 +39,12 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Blocks of `base`, if there is one, are not stored again. The spool is made in `directory`, without a name.
+    /// Blocks of `base`, if there is one, are not stored again, as far as the objects that hold them are `present` (names and lengths). The spool is made in
+    /// `directory`, without a name.
     pub(super) fn new(
         generation: &str,
         base: Option<&Manifest>,
+        present: &HashMap<String, u64>,
         directory: &Path,
     ) -> Result<BlockWriter> {
         let failed = |source| Error::Io { path: directory.to_owned(), source };
@@ -51,6 +53,11 @@ impl BlockWriter {
             known.insert(block.hash, (block.object, block.offset, block.stored_len));
         }
         let objects = base.map_or(Vec::new(), |base| base.objects.clone());
+        // What was lost since would be missing in each generation to come.
+        known.retain(|_, &mut (object, offset, len)| {
+            let there = objects.get(object as usize).and_then(|name| present.get(name));
+            there.is_some_and(|&there| offset.saturating_add(len.into()) <= there)
+        });
         Ok(BlockWriter {
             generation: generation.to_owned(),
             spool: nameless_file(directory).map_err(failed)?,

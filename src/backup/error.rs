@@ -112,7 +112,7 @@ pub enum Error {
     PackGone(PackId),
     /// A pack on this machine's disk is not what it was when it was backed up before.
     #[error(
-        "pack {pack} is damaged on this machine (from byte {start} on): `verso jobs run scrub` repairs it"
+        "pack {pack} is damaged on this machine (from byte {start} on), and no longer what was copied before: `verso jobs run scrub` repairs what the drive needs of it"
     )]
     PackChanged {
         /// The pack.

@@ -6,14 +6,14 @@
 use super::blocks::BlockWriter;
 use super::catalog;
 use super::location::Location;
-use super::manifest::{FORMAT, Manifest, PACK_LIST, PACKS_PER_LIST, Pack, StoredFile};
+use super::manifest::{FORMAT, Manifest, PACK_LIST, PACKS_PER_LIST, Pack, StoredFile, metadata_of};
 use super::parts::{KnownParts, Sender};
 use super::{Error, Result};
 use crate::fs::{Frozen, Volume};
 use crate::model::{Moment, Timestamp, second_name};
 use crate::sys::{self, Task, failpoint};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 
 /// How often a run begins anew because upkeep removed a pack that it was about to send.
@@ -61,12 +61,14 @@ pub fn make(
     let store = hex(&volume.store_id()?);
     task.step("looking at what the location has");
     catalog::claim(location, &store)?;
-    let base = catalog::newest(location)?.filter(|base| base.store == store && !options.full);
+    let newest = catalog::newest(location)?.filter(|newest| newest.store == store);
+    let before = newest.as_ref().map(|newest| newest.series.clone());
+    let base = newest.filter(|_| !options.full);
     let series = match &base {
         Some(base) => base.series.clone(),
         None => begin_series(location, &store, now)?,
     };
-    let run = Run { volume, location, options, store, series, base, now, task };
+    let run = Run { volume, location, options, store, series, before, base, now, task };
     for _ in 0..ROUNDS_MAX {
         match run.round() {
             Err(Error::PackGone(pack)) => {
@@ -98,6 +100,8 @@ struct Run<'a> {
     options: &'a MakeOptions,
     store: String,
     series: String,
+    /// The series of the newest generation that there is.
+    before: Option<String>,
     base: Option<Manifest>,
     now: Timestamp,
     task: &'a dyn Task,
@@ -106,7 +110,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn round(&self) -> Result<Made> {
         let parts = KnownParts::read(self.volume)?;
-        let sender = Sender::new(self.volume, self.location, &self.series, parts)?;
+        let sender = Sender::new(self.volume, self.location, &self.series, parts)?
+            .or_from(self.before.as_deref());
         // Before anything is held on to: most packs don't change any more.
         self.task.step("sending packs");
         let sealed = self.volume.durable_packs()?;
@@ -115,11 +120,12 @@ impl Run<'_> {
         failpoint::hit("backup-after-packs");
 
         self.task.step("reading the metadata");
+        let present = self.present_blocks()?;
         let frozen = self.volume.freeze()?;
         let moment = frozen.moment();
         let generation = generation_name(moment)?;
         let mut blocks =
-            BlockWriter::new(&generation, self.base.as_ref(), self.volume.store_path())?;
+            BlockWriter::new(&generation, self.base.as_ref(), &present, self.volume.store_path())?;
         let mut files = self.store_files(&frozen, &mut blocks)?;
         let infos = frozen.packs().to_vec();
         drop(frozen);
@@ -149,6 +155,15 @@ impl Run<'_> {
             generation,
         };
         self.finish(&manifest)
+    }
+
+    /// The series' objects with blocks: their names, and lengths.
+    fn present_blocks(&self) -> Result<HashMap<String, u64>> {
+        let prefix = metadata_of(&self.series);
+        let objects = self.location.list(&prefix)?.into_iter();
+        Ok(objects
+            .filter_map(|object| Some((object.key.strip_prefix(&prefix)?.to_owned(), object.len)))
+            .collect())
     }
 
     /// The store's own files, the header last.

@@ -71,6 +71,8 @@ pub(super) struct Sender<'a> {
     volume: &'a Volume,
     location: &'a Location,
     series: &'a str,
+    /// Another series, from which parts are taken that are damaged in the store by now.
+    before: Option<&'a str>,
     known: Mutex<KnownParts>,
     /// What is there: names of parts, and their lengths.
     present: Mutex<HashMap<String, u64>>,
@@ -102,7 +104,12 @@ impl<'a> Sender<'a> {
             }
         }
         let (known, present) = (Mutex::new(known), Mutex::new(present));
-        Ok(Sender { volume, location, series, known, present })
+        Ok(Sender { volume, location, series, before: None, known, present })
+    }
+
+    /// Takes what is damaged in the store from the series `before`, if that has it whole.
+    pub(super) fn or_from(self, before: Option<&'a str>) -> Sender<'a> {
+        Sender { before, ..self }
     }
 
     /// Sends what the location lacks of these packs, `connections` at a time; answers all of them, in order, and how many bytes were sent.
@@ -188,12 +195,12 @@ impl<'a> Sender<'a> {
             return Ok(part);
         }
         task.pace(len);
-        let bytes = self.read(pack, start, len)?;
+        let mut bytes = self.read(pack, start, len)?;
         let found = *blake3::hash(&bytes).as_bytes();
-        if hash.is_some_and(|known| known != found) {
-            return Err(Error::PackChanged { pack, start });
+        let part = Part { start, len, hash: hash.unwrap_or(found) };
+        if part.hash != found {
+            bytes = self.undamaged(pack, &part)?;
         }
-        let part = Part { start, len, hash: found };
         if !self.is_present(pack, &part) {
             self.location.put(&format!("{}{}", packs_of(self.series), part.name(pack)), bytes)?;
             self.present.lock().insert(part.name(pack), len);
@@ -201,6 +208,21 @@ impl<'a> Sender<'a> {
             failpoint::hit("backup-after-part");
         }
         Ok(part)
+    }
+
+    /// A part that is no longer what it was on this machine, as it was copied before. Scrubbing repairs chunks by storing them once more: the pack itself
+    /// stays as it is, and would be in the way of each full generation to come.
+    fn undamaged(&self, pack: PackId, part: &Part) -> Result<Vec<u8>> {
+        let changed = Error::PackChanged { pack, start: part.start };
+        let Some(before) = self.before else { return Err(changed) };
+        match self.location.get(&format!("{}{}", packs_of(before), part.name(pack))) {
+            Ok(bytes) if *blake3::hash(&bytes).as_bytes() == part.hash => {
+                log::warn!("{changed}; taken from an earlier generation");
+                Ok(bytes)
+            }
+            Ok(_) | Err(Error::NotFound { .. }) => Err(changed),
+            Err(error) => Err(error),
+        }
     }
 
     /// Bytes of a pack that may have to be sent.
