@@ -8,6 +8,7 @@ use crate::chunks::PackInfo;
 use crate::meta::{self, PackPart};
 use crate::model::{ChunkRef, Moment, PackId};
 use crate::sys::{DirectoryLock, disk_space};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -44,6 +45,14 @@ impl Frozen<'_> {
     }
 }
 
+/// The packs that there are after a moment, and those that were there before it and are gone: the metadata of the moment may name them.
+fn with_removed(before: Vec<PackInfo>, after: Vec<PackInfo>) -> Vec<PackInfo> {
+    let mut packs: BTreeMap<PackId, PackInfo> =
+        before.into_iter().map(|pack| (pack.id, pack)).collect();
+    packs.extend(after.into_iter().map(|pack| (pack.id, pack)));
+    packs.into_values().collect()
+}
+
 impl Volume {
     /// Saves everything, and holds on to the store as it is then. Writers wait for an instant only.
     pub fn freeze(&self) -> StoreResult<Frozen<'_>> {
@@ -56,9 +65,10 @@ impl Volume {
         self.check_writable()?;
         self.sync_all()?;
         self.settle()?;
+        let before = self.ingest.packs().packs()?;
         let meta = self.guard_failure(self.meta.freeze().map_err(Error::from))?;
-        // Asked for after the moment: they hold each chunk that it names.
-        let packs = self.ingest.packs().packs()?;
+        // Asked for after the moment: they hold each chunk that it names, or held it: upkeep may have removed one since.
+        let packs = with_removed(before, self.ingest.packs().packs()?);
         self.guard_failure(self.ingest.packs().sync().map_err(Error::from))?;
         self.meta.sync()?;
         Ok((meta, packs))

@@ -10,8 +10,9 @@
 use super::Result;
 use crate::chunks::{self, PackStore};
 use crate::meta::{Meta, Tx};
-use crate::model::{ChunkId, Moment};
+use crate::model::{ChunkId, Moment, PackId};
 use crate::sys::{Clock, failpoint};
+use std::collections::HashMap;
 
 /// Chunks verified per query.
 const BATCH: usize = 512;
@@ -32,6 +33,7 @@ pub(super) fn recover(meta: &Meta, packs: &PackStore, clock: &dyn Clock) -> Resu
         })?;
         failpoint::hit("recover-after-rewind");
     }
+    forget_other_parts(meta, packs, clock)?;
     let durable = meta.last_chunk();
     packs.sync()?;
     meta.sync()?;
@@ -42,6 +44,27 @@ pub(super) fn recover(meta: &Meta, packs: &PackStore, clock: &dyn Clock) -> Resu
     })?;
     meta.sync()?;
     Ok(())
+}
+
+/// Forgets in which parts packs were copied elsewhere that are gone, or were cut. Only at a start does a pack get a number that another one had before, or go
+/// on before an end that it had: what is known of the one that was would be taken for the one that comes.
+fn forget_other_parts(meta: &Meta, packs: &PackStore, clock: &dyn Clock) -> Result<()> {
+    let lens: HashMap<PackId, u64> =
+        packs.packs()?.into_iter().map(|pack| (pack.id, pack.len)).collect();
+    let mut other: Vec<PackId> = (meta.read(|view| view.pack_parts())?.into_iter())
+        .filter(|(pack, part)| {
+            let len = lens.get(pack).copied().unwrap_or(0);
+            part.start.checked_add(part.len).is_none_or(|end| end > len)
+        })
+        .map(|(pack, _)| pack)
+        .collect();
+    other.dedup();
+    if other.is_empty() {
+        return Ok(());
+    }
+    meta.write(clock.now(), |tx| -> Result<()> {
+        other.iter().try_for_each(|pack| Ok(tx.forget_pack_parts(*pack)?))
+    })
 }
 
 /// The chunks after `durable` that can't be read back as what they should be.
