@@ -80,7 +80,7 @@ fn holds_what_is_put(location: &Location) {
     assert!(range(10, 0).unwrap().is_empty());
     for (offset, len) in [(59_000, 1001), (60_000, 1), (1 << 40, 10)] {
         let error = range(offset, len).unwrap_err();
-        assert!(matches!(error, Error::Location { .. }), "{offset} {len}: {error:?}");
+        assert!(matches!(error, Error::Damaged { .. }), "{offset} {len}: {error:?}");
     }
     location.put("s/x/manifests/1", vec![7; 300]).unwrap();
     location.put("s/xy/one", vec![8]).unwrap();

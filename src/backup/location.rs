@@ -124,7 +124,7 @@ impl Location {
     /// `len` bytes of an object from `offset` on, neither more nor less.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Location`] if it ends before.
+    /// [`Error::NotFound`]; [`Error::Damaged`] if it ends before.
     pub fn get_range(&self, key: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
         self.check(key)?;
         match &self.place {
@@ -221,8 +221,7 @@ pub(super) fn leftover_name() -> io::Result<String> {
 
 /// What a range beyond an object's end gives.
 pub(super) fn too_short(location: &str, key: &str, offset: u64, len: u64) -> Error {
-    let why = format!("{key} ends before byte {}", offset.saturating_add(len));
-    Error::Location { location: location.to_owned(), why }
+    Error::damaged(location, key, &format!("it ends before byte {}", offset.saturating_add(len)))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn a_directory_holds_what_was_put_and_nothing_else() {
     location.delete(&["a/two".into(), "a/none".into(), "no/where".into()]).unwrap();
     assert_eq!(keys(&location, ""), ["a/b/one", "ab/three"]);
     assert!(matches!(location.get("a/two"), Err(Error::NotFound { .. })));
-    assert!(matches!(location.get_range("a/b/one", 4, 3), Err(Error::Location { .. })));
+    assert!(matches!(location.get_range("a/b/one", 4, 3), Err(Error::Damaged { .. })));
     assert_eq!(fs::read_dir(dir.path().join("verso").join(PARTIAL)).unwrap().count(), 0);
 }
 

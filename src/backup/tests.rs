@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+#[path = "fault_tests.rs"]
+mod faults;
+
 const ROOT: Caller = Caller { uid: 0, gid: 0, umask: 0o022 };
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOON: i64 = 1_790_000_000_000_000_000;
@@ -138,6 +141,15 @@ impl Site {
             assert_eq!(drilled.differences, Vec::<String>::new());
             assert!(drilled.files >= 22 && drilled.bytes == drilled.bytes_total, "{drilled:?}");
         }
+    }
+
+    /// The store is locked as long as its volume is there.
+    fn copy_of(&self, store: &Path) -> PathBuf {
+        let copy = self.dir.path().join("moved");
+        std::fs::rename(store, &copy).unwrap();
+        let lock = copy.join("lock");
+        std::fs::remove_file(lock).unwrap();
+        copy
     }
 
     fn shelf(&self) -> PathBuf {

@@ -86,7 +86,10 @@ pub fn verify(
 struct Needed {
     /// Its length and hash, of a part of a pack.
     part: Option<Part>,
-    generations: Vec<String>,
+    /// Bytes that it has at least.
+    len_min: u64,
+    /// By their places in the report: there may be tens of thousands of parts and thousands of generations.
+    generations: Vec<u32>,
 }
 
 struct Look<'l> {
@@ -104,22 +107,24 @@ impl Look<'_> {
         let mut lists = PackLists::new(self.location);
         let mut needed: BTreeMap<String, Needed> = BTreeMap::new();
         let mut series = HashSet::new();
-        for generation in generations {
+        for (number, generation) in (0..).zip(generations) {
             if series.insert(generation.series.clone()) {
                 self.list(&packs_of(&generation.series))?;
                 self.list(&metadata_of(&generation.series))?;
             }
-            let mut need = |key: String, part: Option<Part>| {
+            let mut need = |key: String, part: Option<Part>, len: u64| {
                 let entry = needed.entry(key);
-                let entry = entry.or_insert_with(|| Needed { part, generations: Vec::new() });
-                entry.generations.push(generation.generation.clone());
+                let new = || Needed { part, len_min: 0, generations: Vec::new() };
+                let entry = entry.or_insert_with(new);
+                entry.len_min = entry.len_min.max(len);
+                entry.generations.push(number);
             };
-            for object in &generation.objects {
-                need(generation.object_key(object), None);
+            for (object, len) in generation.objects.iter().zip(lens_of_objects(generation)) {
+                need(generation.object_key(object), None, len);
             }
             match lists.packs(generation) {
                 Ok(packs) => each_part(&packs, |pack, part| {
-                    need(generation.part_key(pack.id(), part), Some(*part));
+                    need(generation.part_key(pack.id(), part), Some(*part), part.len);
                 }),
                 Err(error @ (Error::Damaged { .. } | Error::NotFound { .. })) => {
                     let why = format!("the list of its packs can't be read: {error}");
@@ -147,10 +152,14 @@ impl Look<'_> {
             self.report.objects += 1;
             self.report.bytes += found.unwrap_or_default();
             match (found, need.part.map(|part| part.len)) {
-                (None, _) => self.fault(key, "it is missing", &need.generations),
+                (None, _) => self.fault_of(key, "it is missing", need),
                 (Some(found), Some(len)) if found != len => {
                     let why = format!("it has {found} bytes instead of {len}");
-                    self.fault(key, &why, &need.generations);
+                    self.fault_of(key, &why, need);
+                }
+                (Some(found), None) if found < need.len_min => {
+                    let why = format!("it has {found} bytes, and needs {}", need.len_min);
+                    self.fault_of(key, &why, need);
                 }
                 _ => {}
             }
@@ -173,9 +182,9 @@ impl Look<'_> {
                     Ok(bytes) if *blake3::hash(&bytes).as_bytes() == part.hash => {
                         self.report.read_bytes += part.len;
                     }
-                    Ok(_) => self.fault(key, "its bytes are not what they were", &need.generations),
+                    Ok(_) => self.fault_of(key, "its bytes are not what they were", need),
                     Err(Error::NotFound { .. }) => {
-                        self.fault(key, "it is missing", &need.generations);
+                        self.fault_of(key, "it is missing", need);
                     }
                     Err(error) => return Err(error),
                 }
@@ -207,6 +216,12 @@ impl Look<'_> {
         Ok(())
     }
 
+    fn fault_of(&mut self, object: &str, what: &str, need: &Needed) {
+        let name = |&number: &u32| self.report.generations[number as usize].clone();
+        let generations: Vec<String> = need.generations.iter().map(name).collect();
+        self.fault(object, what, &generations);
+    }
+
     fn fault(&mut self, object: &str, what: &str, generations: &[String]) {
         self.bad.extend(generations.iter().cloned());
         self.report.faults_total += 1;
@@ -215,6 +230,17 @@ impl Look<'_> {
             self.report.faults.push(Fault { object, what, generations: generations.to_vec() });
         }
     }
+}
+
+/// Of each object with blocks of a generation, the bytes that it has at least.
+fn lens_of_objects(generation: &Manifest) -> Vec<u64> {
+    let mut lens = vec![0; generation.objects.len()];
+    for block in generation.files.iter().flat_map(|file| &file.blocks) {
+        if let Some(len) = lens.get_mut(block.object as usize) {
+            *len = block.offset.saturating_add(block.stored_len.into()).max(*len);
+        }
+    }
+    lens
 }
 
 fn each_part(packs: &[Pack], mut visit: impl FnMut(&Pack, &Part)) {
