@@ -18,7 +18,8 @@ const SCRATCH_BYTES: u64 = 256 << 20;
 struct LocationSpare<'v> {
     volume: &'v Volume,
     spec: LocationSpec,
-    opened: Mutex<Option<Opened>>,
+    /// A location that could not be opened is not asked again for each chunk: that may take minutes.
+    opened: Mutex<Option<Result<Opened, String>>>,
 }
 
 /// The generation as a volume, and the directory that goes with it.
@@ -65,10 +66,8 @@ impl Spare for LocationSpare<'_> {
 
     fn fetch(&self, chunk: &ChunkRef, _base: Option<&ChunkRef>) -> Result<Option<Vec<u8>>, String> {
         let mut opened = self.opened.lock();
-        if opened.is_none() {
-            *opened = Some(self.open().map_err(|error| error.to_string())?);
-        }
-        let Some(copy) = &*opened else { return Ok(None) };
+        let opened = opened.get_or_insert_with(|| self.open().map_err(|error| error.to_string()));
+        let copy = opened.as_ref().map_err(Clone::clone)?;
         match copy.volume.chunk_like(chunk) {
             Ok(plain) => Ok(plain),
             Err(fs::Error::Chunks(chunks::Error::Damaged { .. })) => Ok(None),

@@ -81,6 +81,16 @@ impl DirectoryLock {
         rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)?;
         Ok(DirectoryLock { _directory: directory })
     }
+
+    /// The same for a file or a directory, without waiting: `None` where somebody else has it.
+    pub fn try_acquire(path: &Path) -> io::Result<Option<DirectoryLock>> {
+        let directory = File::open(path)?;
+        match rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(DirectoryLock { _directory: directory })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 fn is_held(error: &io::Error) -> bool {

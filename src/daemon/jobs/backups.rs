@@ -28,6 +28,8 @@ const SCRATCH_BYTES: u64 = 512 << 20;
 const CONTINUOUS: &str = "every 30s";
 /// How long generations are kept at a location that isn't configured.
 const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What an upload left that broke off is removed when it is so old: till then it may be under way.
+const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Transfers at a time to a location that isn't configured.
 const CONNECTIONS: usize = 4;
 
@@ -229,6 +231,10 @@ impl AtLocation {
             let why = format!("{}; the first one: {first}", drilled_line(&drilled));
             return Err(Error::Location { location: location.name().into(), why });
         }
+        if drilled.names == 0 {
+            let why = "the drive was empty at that moment: nothing was compared".to_owned();
+            return Err(Error::Location { location: location.name().into(), why });
+        }
         Ok(Outcome::done(drilled_line(&drilled), json!(drilled)))
     }
 
@@ -251,6 +257,11 @@ impl AtLocation {
         let keep = wishes.keep_seconds.map(Duration::from_secs).or(keep);
         let now = SystemClock.now();
         let plan = backup::prune(location, keep, order.dry_run, now, task)?;
+        if !order.dry_run
+            && let Err(error) = location.remove_leftovers(LEFTOVER_AGE, &SystemClock)
+        {
+            log::warn!("what broken uploads left is still there: {error}");
+        }
         Ok(Outcome::done(plan_line(&plan), json!(plan)))
     }
 }
@@ -262,6 +273,11 @@ fn setting(job: &str) -> String {
 
 fn refuse_faults(location: &Location, verified: &Verified) -> backup::Result<()> {
     match verified.faults.first() {
+        // What was there may be gone.
+        None if verified.generations.is_empty() => Err(Error::NoGeneration {
+            location: location.name().into(),
+            why: "there is no backup to be verified".into(),
+        }),
         None => Ok(()),
         Some(first) => Err(Error::Location {
             location: location.name().into(),
