@@ -141,6 +141,8 @@ impl Site {
             assert_eq!(drilled.differences, Vec::<String>::new());
             assert!(drilled.files >= 22 && drilled.bytes == drilled.bytes_total, "{drilled:?}");
         }
+        drop((ours, theirs));
+        assert_eq!((self.volume.views_known(), copy.views_known()), (0, 0), "views are let go of");
     }
 
     /// The store is locked as long as its volume is there.

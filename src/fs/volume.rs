@@ -180,6 +180,12 @@ impl Volume {
         state.dirty_attr = false;
     }
 
+    /// Views that somebody looked up and did not let go of.
+    #[cfg(test)]
+    pub fn views_known(&self) -> usize {
+        self.views.len()
+    }
+
     /// Runs `work` on the node of a file as if it were open for its duration.
     pub(super) fn with_node<T>(
         &self,

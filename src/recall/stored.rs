@@ -6,23 +6,30 @@ use crate::fs::{
     Caller, Error, Handle, OpenMode, RenameMode, Seek, SetAttr, SetTime, Volume, XattrMode,
 };
 use crate::model::{Attr, FileKind, Ino, Timestamp};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+/// Look-ups that are remembered: more than a path has, and one directory's worth of views. A drill goes through a million of them.
+const HELD_MAX: usize = 20_000;
+
 /// A store as a tree. Whoever can open the store may do everything in it.
 #[derive(Debug)]
 pub struct Stored<'a> {
     volume: &'a Volume,
     caller: Caller,
+    /// What was looked up and may be needed again, the oldest first. A leaf.
+    held: Mutex<VecDeque<Ino>>,
 }
 
 impl<'a> Stored<'a> {
     /// The tree of `volume`; what is made in it belongs to `uid` and `gid` at first.
     pub fn new(volume: &'a Volume, uid: u32, gid: u32) -> Stored<'a> {
-        Stored { volume, caller: Caller { uid, gid, umask: 0 } }
+        Stored { volume, caller: Caller { uid, gid, umask: 0 }, held: Mutex::default() }
     }
 
     fn tell_name(&self, dir: Ino, name: &[u8]) {
@@ -48,8 +55,20 @@ impl<'a> Stored<'a> {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
             attr = self.volume.lookup(attr.ino, name.as_bytes()).map_err(number)?;
+            self.hold(attr.ino);
         }
         Ok(attr)
+    }
+
+    /// A view stays in memory for as long as whoever looked it up doesn't say that it is not needed any more.
+    fn hold(&self, ino: Ino) {
+        let mut held = self.held.lock();
+        held.push_back(ino);
+        if held.len() > HELD_MAX
+            && let Some(oldest) = held.pop_front()
+        {
+            self.volume.forget(oldest, 1);
+        }
     }
 
     /// The directory in which a path ends, and its last name.
@@ -57,6 +76,12 @@ impl<'a> Stored<'a> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let dir = self.find(path.parent().unwrap_or(Path::new("")))?;
         Ok((dir.ino, name.as_bytes()))
+    }
+}
+
+impl Drop for Stored<'_> {
+    fn drop(&mut self) {
+        self.held.get_mut().drain(..).for_each(|ino| self.volume.forget(ino, 1));
     }
 }
 

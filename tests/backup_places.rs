@@ -1,0 +1,264 @@
+//! A store with a long past is backed up to each kind of place, lost, and made again: live and at ten past moments it is what it was. So it is
+//! with locations that fail in the midst of it.
+
+#![allow(clippy::unwrap_used)] // all of it is test code
+
+#[path = "support/flaky.rs"]
+mod flaky;
+#[path = "support/servers.rs"]
+mod servers;
+
+use flaky::{Flaky, Mood};
+use servers::{Kind, Server, spec};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use versofs::backup::{self, Error, Location, LocationSpec, MakeOptions, Patience, Sample, verify};
+use versofs::crypt::{Secret, SecretKind};
+use versofs::fs::{
+    Caller, CreateOptions, NewKey, OpenMode, RenameMode, Volume, VolumeOptions, XattrMode,
+    create_store,
+};
+use versofs::model::{Ino, Moment, Timestamp};
+use versofs::recall::Stored;
+use versofs::sys::{Clock, ManualClock, Unattended};
+
+const ROOT: Caller = Caller { uid: 0, gid: 0, umask: 0o022 };
+const DIRECTORIES: u64 = 20;
+const FILES_EACH: u64 = 100;
+const MOMENTS: u64 = 10;
+/// Bytes of contents that are compared at each past moment.
+const SAMPLE_BYTES: u64 = 3 << 20;
+/// For servers that are all right, on a machine that is busy.
+const CALM: Patience = Patience {
+    total: Duration::from_secs(60),
+    pause_min: Duration::from_millis(20),
+    pause_max: Duration::from_millis(500),
+    step: Duration::from_secs(60),
+    bytes_per_second_min: 1 << 20,
+};
+
+struct Site {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+    volume: Arc<Volume>,
+    secret: Option<Arc<Secret>>,
+    moments: Vec<Moment>,
+}
+
+fn options(secret: &Option<Arc<Secret>>) -> VolumeOptions {
+    VolumeOptions {
+        sync_interval: Duration::from_secs(3600),
+        reserve_bytes: 0,
+        pack_bytes: 4 << 20,
+        secret: secret.clone(),
+        ..VolumeOptions::default()
+    }
+}
+
+impl Site {
+    /// A store with thousands of files, and ten moments.
+    fn new(encrypted: bool) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = encrypted.then(|| key(dir.path()));
+        let clock = Arc::new(ManualClock::new(Timestamp(1_790_000_000_000_000_000)));
+        let new_key = |secret: &Arc<Secret>| NewKey {
+            secret: Arc::clone(secret),
+            label: String::new(),
+            unlock_time: Duration::from_millis(10),
+        };
+        let encryption = secret.as_ref().map(new_key);
+        let create = CreateOptions { encryption, ..CreateOptions::default() };
+        let store = dir.path().join("store");
+        create_store(&store, &create, &*clock).unwrap();
+        let volume = Volume::open_store(&store, options(&secret), clock.clone()).unwrap();
+        let mut site = Site { dir, clock, volume, secret, moments: Vec::new() };
+        for number in 0..DIRECTORIES {
+            let name = format!("dir-{number:02}");
+            let made = site.volume.mkdir(&ROOT, Ino::ROOT, name.as_bytes(), 0o750).unwrap();
+            for file in 0..FILES_EACH {
+                site.save(made.ino, &format!("{file:03}.dat"), &noise(number * 1000 + file, 2000));
+            }
+        }
+        site.special();
+        (0..MOMENTS).for_each(|round| site.change(round));
+        site
+    }
+
+    fn save(&self, parent: Ino, name: &str, content: &[u8]) -> Ino {
+        let how = OpenMode { read: true, write: true, truncate: true, ..OpenMode::default() };
+        let made = self.volume.create(&ROOT, parent, name.as_bytes(), 0o640, how);
+        let (attr, handle) = made.unwrap();
+        self.volume.write(handle, 0, content).unwrap();
+        self.volume.flush(handle).unwrap();
+        self.volume.release(handle).unwrap();
+        attr.ino
+    }
+
+    fn dir(&self, number: u64) -> Ino {
+        let name = format!("dir-{:02}", number % DIRECTORIES);
+        self.volume.lookup(Ino::ROOT, name.as_bytes()).unwrap().ino
+    }
+
+    /// Links, attributes, holes, and names that are no text.
+    fn special(&self) {
+        let how = OpenMode { read: true, write: true, ..OpenMode::default() };
+        let (sparse, handle) = self.volume.create(&ROOT, Ino::ROOT, b"sparse", 0o600, how).unwrap();
+        self.volume.write(handle, 3 << 30, b"beyond three gigabytes").unwrap();
+        self.volume.flush(handle).unwrap();
+        self.volume.release(handle).unwrap();
+        self.volume.link(sparse.ino, self.dir(1), b"other name").unwrap();
+        self.volume.symlink(&ROOT, Ino::ROOT, b"link", b"dir-03/007.dat").unwrap();
+        self.volume.symlink(&ROOT, Ino::ROOT, b"\xff\xfe\n odd", b"nowhere").unwrap();
+        let ino = self.save(Ino::ROOT, "tagged", b"with attributes");
+        for (name, value) in [("user.xdg.tags", vec![b'x'; 300]), ("user.empty", Vec::new())] {
+            let set = XattrMode::Set;
+            self.volume.setxattr(&ROOT, ino, name.as_bytes(), &value, set).unwrap();
+        }
+        self.save(Ino::ROOT, "picture.tif", &noise(9, 9_000_000));
+    }
+
+    /// Saves, moves, deletes; then a moment to be remembered.
+    fn change(&mut self, round: u64) {
+        let (here, there) = (self.dir(round), self.dir(round + 7));
+        for file in 0..30 {
+            let content = noise(round * 77 + file, 3000);
+            self.save(here, &format!("{:03}.dat", (file * 3) % FILES_EACH), &content);
+        }
+        for file in 30..40 {
+            let name = format!("{:03}.dat", file + 1);
+            let replace = RenameMode::Replace;
+            let new = format!("moved-{round}-{file}");
+            let moved = self.volume.rename(here, name.as_bytes(), there, new.as_bytes(), replace);
+            assert!(moved.is_ok() || round >= DIRECTORIES, "{moved:?}");
+            self.volume.unlink(here, format!("{:03}.dat", file + 20).as_bytes()).unwrap();
+        }
+        let mut picture = noise(9, 9_000_000);
+        let at = round as usize * 800_000;
+        picture[at..at + 1000].fill(round as u8);
+        self.save(Ino::ROOT, "picture.tif", &picture);
+        self.clock.advance(Duration::from_secs(3600));
+        self.moments.push(Moment(self.clock.now().0 - 1_000_000_000));
+    }
+
+    fn back_up(&self, location: &Location) -> backup::Result<backup::Made> {
+        let options = MakeOptions { full: false, connections: 4 };
+        backup::make(&self.volume, location, &options, self.clock.now(), &Unattended)
+    }
+
+    /// Makes the store again from nothing but the location, and compares.
+    fn expect_restored(&self, spec: &LocationSpec, name: &str) {
+        let location = Location::open_with(spec, CALM).unwrap();
+        let store = self.dir.path().join(name);
+        let manifest = backup::find(&location, None).unwrap();
+        backup::restore(&location, &manifest, &store, 4, &Unattended).unwrap();
+        let copy = Volume::open_store(&store, options(&self.secret), self.clock.clone()).unwrap();
+        let (ours, theirs) = (Stored::new(&self.volume, 0, 0), Stored::new(&copy, 0, 0));
+        let compare = |moment: Moment, bytes_max: u64| {
+            let sample = Sample { bytes_max, seed: moment.0 as u64 };
+            backup::compare(&ours, &theirs, moment, &sample, &Unattended).unwrap()
+        };
+        let now = compare(manifest.moment(), 64 << 20);
+        assert_eq!(now.differences, Vec::<String>::new(), "{name}");
+        assert!(now.names > 1800, "{name}: {now:?}");
+        // Of encrypted stores fewer: the bytes are other ones, their past is the same.
+        let step = if self.secret.is_some() { 4 } else { 1 };
+        for moment in self.moments.iter().step_by(step) {
+            let then = compare(*moment, SAMPLE_BYTES);
+            assert_eq!(then.differences, Vec::<String>::new(), "{name} at {moment:?}");
+            assert!(then.names > 1800 && then.files > 0, "{name}: {then:?}");
+        }
+        let report = copy.check(Default::default(), &Default::default()).unwrap();
+        assert!(report.is_clean(), "{name}: {report:?}");
+        copy.close().unwrap();
+        drop(copy);
+        std::fs::remove_dir_all(store).unwrap();
+    }
+}
+
+fn key(dir: &Path) -> Arc<Secret> {
+    let path = dir.join("key");
+    std::fs::write(&path, [42; 64]).unwrap();
+    let file = std::fs::File::open(path).unwrap();
+    Arc::new(Secret::read(SecretKind::KeyFile, file).unwrap())
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+fn from_each_kind(encrypted: bool) {
+    let site = Site::new(encrypted);
+    let shelf = site.dir.path().join("shelf").to_str().unwrap().to_owned();
+    let mut places = vec![("directory".to_owned(), spec(shelf, &[]), None)];
+    for kind in Kind::ALL {
+        if let Some(server) = Server::start(kind) {
+            places.push((format!("{kind:?}"), server.spec("verso/one"), Some(server)));
+        }
+    }
+    for (name, spec, _server) in &places {
+        let location = Location::open_with(spec, CALM).unwrap();
+        let made = site.back_up(&location).unwrap();
+        assert!(made.full, "{name}");
+        let found = verify(&location, false, true, &Unattended).unwrap();
+        assert_eq!(found.faults_total, 0, "{name}: {:?}", found.faults);
+        site.expect_restored(spec, name);
+    }
+}
+
+#[test]
+fn a_plain_store_from_each_kind_of_place() {
+    from_each_kind(false);
+}
+
+#[test]
+fn an_encrypted_store_from_each_kind_of_place() {
+    from_each_kind(true);
+}
+
+/// Few attempts, for places that are not all right.
+const SHORT: Patience = Patience {
+    total: Duration::from_secs(2),
+    pause_min: Duration::from_millis(50),
+    pause_max: Duration::from_millis(200),
+    step: Duration::from_secs(1),
+    bytes_per_second_min: 1 << 20,
+};
+
+#[test]
+fn a_place_that_fails_is_no_success_and_is_gone_on_with() {
+    let Some(mut server) = Server::start(Kind::S3) else { return };
+    let site = Site::new(false);
+    let flaky = Flaky::before(server.port);
+    let through = server.through(flaky.port, "verso/one");
+    let straight = server.spec("verso/one");
+    let bad_days = Location::open_with(&through, SHORT).unwrap();
+    let many = usize::MAX;
+    let bad =
+        [Mood::Answers(503, many), Mood::Answers(500, many), Mood::CutsUploads(200_000, many)];
+    for mood in bad {
+        flaky.turns(mood);
+        let failed = site.back_up(&bad_days).unwrap_err();
+        assert!(matches!(failed, Error::Unreachable { .. }), "{mood:?}: {failed}");
+        let location = Location::open_with(&straight, CALM).unwrap();
+        assert!(backup::newest(&location).unwrap().is_none(), "{mood:?} made a backup");
+    }
+    // A few mishaps are got over.
+    flaky.turns(Mood::CutsUploads(50_000, 2));
+    site.back_up(&bad_days).unwrap();
+    site.expect_restored(&straight, "after bad days");
+    server.kill();
+    let failed = site.back_up(&bad_days).unwrap_err();
+    assert!(matches!(failed, Error::Unreachable { .. }), "{failed}");
+    server.start_again();
+}
