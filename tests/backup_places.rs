@@ -172,6 +172,7 @@ impl Site {
         let report = copy.check(Default::default(), &Default::default()).unwrap();
         assert!(report.is_clean(), "{name}: {report:?}");
         copy.close().unwrap();
+        drop((ours, theirs));
         drop(copy);
         std::fs::remove_dir_all(store).unwrap();
     }

@@ -11,6 +11,7 @@ use crate::sys::{DirectoryLock, disk_space};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 type StoreResult<T> = std::result::Result<T, StoreError>;
 
@@ -97,6 +98,11 @@ impl Volume {
     /// Changes that were committed since the store was opened, of whatever kind programs make.
     pub fn commits(&self) -> u64 {
         self.sync_state.commits()
+    }
+
+    /// How long ago a change was committed; `None`: there was none since the store was opened.
+    pub fn quiet_for(&self) -> Option<Duration> {
+        self.sync_state.quiet_for()
     }
 
     /// `len` bytes of a pack's file, as they are.

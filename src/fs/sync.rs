@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The log is copied back into the database when it is larger than this.
 const LOG_BYTES_MAX: u64 = 32 << 20;
@@ -27,6 +27,8 @@ struct Progress {
     /// Somebody is making commits durable.
     running: bool,
     stopped: bool,
+    /// When something was committed last.
+    last: Option<Instant>,
 }
 
 /// Lets those who wait for durability at the same time share the work.
@@ -40,7 +42,14 @@ pub(super) struct SyncState {
 impl SyncState {
     /// Something was committed.
     pub(super) fn note_commit(&self) {
-        self.progress.lock().committed += 1;
+        let mut progress = self.progress.lock();
+        progress.committed += 1;
+        progress.last = Some(Instant::now());
+    }
+
+    /// How long ago that was the last time.
+    pub(super) fn quiet_for(&self) -> Option<Duration> {
+        self.progress.lock().last.map(|last| last.elapsed())
     }
 
     /// How often something was.

@@ -8,7 +8,6 @@ use crate::meta::{JobOutcome, JobRun};
 use crate::sys::{Clock, SystemClock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Runs of a job that are looked through for the last one that succeeded.
 const LOOKED_AT: u32 = 100;
@@ -20,7 +19,7 @@ const SECOND: i64 = 1_000_000_000;
 #[derive(Debug, Serialize)]
 pub(in crate::daemon) struct Place {
     name: String,
-    /// When the last backup ended, or it was found that nothing had changed.
+    /// When the last backup was begun: what happened until then is there.
     current: Option<i64>,
     generation: Option<String>,
     sent_bytes: Option<u64>,
@@ -44,10 +43,8 @@ fn place(volume: &Volume, backup: &BackupConfig) -> Place {
     let drilled: Option<(i64, Drilled)> =
         newest(last(volume, &format!("drill:{name}")), last(volume, &format!("drill-all:{name}")));
     let verified: Option<(i64, Verified)> = last(volume, &format!("verify:{name}"));
-    let unchanged = if made.is_some() { last_unchanged(volume, name) } else { None };
-    let current = made.as_ref().map(|(at, _)| *at).max(unchanged);
-    let now = SystemClock.now().0;
-    let behind = current.filter(|_| backup.continuous).map(|at| (now - at).max(0) / SECOND);
+    let current = made.as_ref().map(|(at, _)| *at);
+    let behind = current.filter(|_| backup.continuous).map(|at| behind(volume, at));
     Place {
         name: name.clone(),
         current,
@@ -76,12 +73,11 @@ fn last<T: DeserializeOwned>(volume: &Volume, job: &str) -> Option<(i64, T)> {
         .find_map(|run| serde_json::from_str(&run.detail).ok().map(|detail| (run.begun.0, detail)))
 }
 
-/// When it was last found that nothing had changed: what a continuous backup says of a run that made nothing.
-fn last_unchanged(volume: &Volume, name: &str) -> Option<i64> {
-    let runs = done(volume, &format!("backup:{name}"));
-    let nothing =
-        |run: &&JobRun| serde_json::from_str(&run.detail).is_ok_and(|v: Value| v.is_null());
-    runs.iter().find(nothing).map(|run| run.begun.0)
+/// For how long there may be changes that a backup doesn't have which was begun at `backed_up`, in seconds.
+fn behind(volume: &Volume, backed_up: i64) -> i64 {
+    let age = (SystemClock.now().0 - backed_up).max(0) / SECOND;
+    let quiet = volume.quiet_for().map(|quiet| quiet.as_secs() as i64);
+    if quiet.is_some_and(|quiet| quiet < age) { age } else { 0 }
 }
 
 fn done(volume: &Volume, job: &str) -> Vec<JobRun> {
