@@ -56,14 +56,15 @@ pub fn compare(
     task: &dyn Task,
 ) -> Result<Drilled> {
     let root = PathBuf::from(format!(".versions/@at/{}", moment_name(moment)));
-    let mut drill = Drill { original, copy, task, report: Drilled::default(), files: Vec::new() };
+    let report = Drilled::default();
+    let mut drill = Drill { original, copy, moment, task, report, files: Vec::new() };
     task.step("comparing names");
     drill.names(&root)?;
     let Drill { mut report, mut files, .. } = drill;
     report.bytes_total = files.iter().map(|(_, len)| len).sum();
     // In an order that chance decides, each time another one.
     files.sort_by_cached_key(|(path, _)| chance(path, sample.seed));
-    let mut drill = Drill { original, copy, task, report, files: Vec::new() };
+    let mut drill = Drill { original, copy, moment, task, report, files: Vec::new() };
     task.step("comparing contents");
     for (path, len) in files {
         if drill.report.bytes >= sample.bytes_max {
@@ -85,6 +86,7 @@ fn chance(path: &Path, seed: u64) -> u64 {
 struct Drill<'d> {
     original: &'d dyn Tree,
     copy: &'d dyn Tree,
+    moment: Moment,
     task: &'d dyn Task,
     report: Drilled,
     /// The files that both have, and their lengths.
@@ -123,8 +125,12 @@ impl Drill<'_> {
             attr => attr?,
         };
         let ours = self.original.attr(path)?;
-        if essence(&ours) != essence(&theirs) {
-            return Ok(Some(format!("{:?} became {:?}", essence(&ours), essence(&theirs))));
+        // What changed right after the moment is written in place, without a state of its own: the original shows the later
+        // owner, mode and times.
+        let is_later = ours.ctime.0 > self.moment.0;
+        let (mine, other) = (essence(&ours, is_later), essence(&theirs, is_later));
+        if mine != other {
+            return Ok(Some(format!("{mine:?} became {other:?}")));
         }
         if ours.kind == FileKind::Symlink
             && self.original.target(path)? != self.copy.target(path)?
@@ -185,11 +191,15 @@ impl Drill<'_> {
     }
 }
 
+/// Mode, owner, group and time of the last change of a name.
+type Amended = (u32, u32, u32, i64);
+
 /// What must be the same.
-fn essence(attr: &Attr) -> (FileKind, u32, u32, u32, u64, i64) {
+fn essence(attr: &Attr, is_later: bool) -> (FileKind, u64, Option<Amended>) {
     let size = if attr.kind == FileKind::Directory { 0 } else { attr.size };
     let mtime = if attr.kind == FileKind::Directory { 0 } else { attr.mtime.0 };
-    (attr.kind, u32::from(attr.mode.bits()), attr.uid, attr.gid, size, mtime)
+    let rest = (u32::from(attr.mode.bits()), attr.uid, attr.gid, mtime);
+    (attr.kind, size, (!is_later).then_some(rest))
 }
 
 /// A name and its value.
