@@ -167,6 +167,13 @@ impl Drill<'_> {
             if self.task.is_stopped() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
+            // What is a hole in both is the same in both.
+            let next = [ours.next_data(at)?, theirs.next_data(at)?];
+            let Some(next) = next.into_iter().flatten().map(|data| data.start).min() else { break };
+            at = next.max(at);
+            if at >= len {
+                break;
+            }
             let step = STEP_BYTES.min((len - at) as usize);
             self.task.pace(2 * step as u64);
             fill(&*ours, at, &mut mine[..step])?;
