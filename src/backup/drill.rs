@@ -17,6 +17,10 @@ const TOLD_MAX: usize = 100;
 /// Verso's own attributes tell about a view, and not what was saved.
 const OWN_ATTRIBUTES: &[u8] = b"user.verso.";
 
+/// What changed around the moment is written in place, without a state of its own: within a slot, and where a file gets its first content. There
+/// the original may show a later owner, mode and times, and only the rest is compared.
+const AMENDED_NANOS: i64 = 10_000_000_000;
+
 /// How much is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -125,10 +129,9 @@ impl Drill<'_> {
             attr => attr?,
         };
         let ours = self.original.attr(path)?;
-        // What changed right after the moment is written in place, without a state of its own: the original shows the later
-        // owner, mode and times.
-        let is_later = ours.ctime.0 > self.moment.0;
-        let (mine, other) = (essence(&ours, is_later), essence(&theirs, is_later));
+        let is_amended =
+            ours.size == 0 || ours.ctime.0 > self.moment.0.saturating_sub(AMENDED_NANOS);
+        let (mine, other) = (essence(&ours, is_amended), essence(&theirs, is_amended));
         if mine != other {
             return Ok(Some(format!("{mine:?} became {other:?}")));
         }
@@ -202,11 +205,11 @@ impl Drill<'_> {
 type Amended = (u32, u32, u32, i64);
 
 /// What must be the same.
-fn essence(attr: &Attr, is_later: bool) -> (FileKind, u64, Option<Amended>) {
+fn essence(attr: &Attr, is_amended: bool) -> (FileKind, u64, Option<Amended>) {
     let size = if attr.kind == FileKind::Directory { 0 } else { attr.size };
     let mtime = if attr.kind == FileKind::Directory { 0 } else { attr.mtime.0 };
     let rest = (u32::from(attr.mode.bits()), attr.uid, attr.gid, mtime);
-    (attr.kind, size, (!is_later).then_some(rest))
+    (attr.kind, size, (!is_amended).then_some(rest))
 }
 
 /// A name and its value.
