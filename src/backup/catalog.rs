@@ -7,6 +7,7 @@ use super::manifest::{
     generation_of,
 };
 use super::{Error, Result};
+use crate::fs::Volume;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -24,10 +25,25 @@ pub struct Catalog {
 impl Catalog {
     /// Reads every manifest.
     pub fn read(location: &Location) -> Result<Catalog> {
+        Catalog::read_with(location, |_| {})
+    }
+
+    /// Reads every manifest, and keeps of its files the lists of packs only: of thousands of generations of much metadata, the rest would not
+    /// fit into memory.
+    pub fn outline(location: &Location) -> Result<Catalog> {
+        Catalog::read_with(location, |manifest| {
+            manifest.files.retain(|file| file.name.starts_with(PACK_LIST));
+        })
+    }
+
+    fn read_with(location: &Location, trim: impl Fn(&mut Manifest)) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for name in names(location)? {
             match read_manifest(location, &name) {
-                Ok(manifest) => catalog.generations.push(manifest),
+                Ok(mut manifest) => {
+                    trim(&mut manifest);
+                    catalog.generations.push(manifest);
+                }
                 Err(Error::NotFound { .. }) => catalog.vanished.push(name),
                 Err(error @ Error::Damaged { .. }) => {
                     catalog.unreadable.push((name, error.to_string()));
@@ -96,6 +112,24 @@ pub fn owner(location: &Location) -> Result<Option<String>> {
     format.refuse_newer(location.name())?;
     let mark: Mark = serde_json::from_slice(&bytes).map_err(damaged)?;
     Ok(Some(mark.store))
+}
+
+/// Refuses a location that holds another store's backups.
+///
+/// # Errors
+/// `Foreign`.
+pub fn refuse_foreign(location: &Location, volume: &Volume) -> Result<()> {
+    match owner(location)? {
+        Some(owner) if owner != id_of(volume)? => {
+            Err(Error::Foreign { location: location.name().into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The store's id as it is written at locations.
+pub(super) fn id_of(volume: &Volume) -> Result<String> {
+    Ok(volume.store_id()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Makes the location that of the store, unless it is another one's.

@@ -58,7 +58,7 @@ pub fn make(
     now: Timestamp,
     task: &dyn Task,
 ) -> Result<Made> {
-    let store = hex(&volume.store_id()?);
+    let store = catalog::id_of(volume)?;
     task.step("looking at what the location has");
     catalog::claim(location, &store)?;
     let newest = catalog::newest(location)?.filter(|newest| newest.store == store);
@@ -227,7 +227,7 @@ fn pack_lists(packs: &[Pack], blocks: &mut BlockWriter) -> Result<Vec<StoredFile
 
 /// The series that is to begin: one that was begun lately and has no generation, or a new one.
 fn begin_series(location: &Location, store: &str, now: Timestamp) -> Result<String> {
-    let finished = catalog::Catalog::read(location)?;
+    let finished = catalog::Catalog::outline(location)?;
     let is_finished =
         |series: &str| finished.generations.iter().any(|generation| generation.series == series);
     for object in location.list(BEGUN)?.iter().rev() {
@@ -267,8 +267,4 @@ fn random_tail() -> Result<String> {
     let failed = |source| Error::Io { path: "random numbers".into(), source };
     let [a, b] = sys::random_bytes::<2>().map_err(failed)?;
     Ok(format!("-{a:02x}{b:02x}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

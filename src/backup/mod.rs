@@ -21,7 +21,7 @@ mod tests;
 mod uri;
 mod verify;
 
-pub use catalog::{Catalog, find, newest, owner};
+pub use catalog::{Catalog, find, newest, owner, refuse_foreign};
 pub use drill::{Drilled, Sample, compare};
 pub use error::{Error, Result};
 pub use kind::location_options;

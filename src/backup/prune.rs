@@ -51,7 +51,7 @@ pub fn prune(
     task: &dyn Task,
 ) -> Result<Plan> {
     task.step("looking at what the location has");
-    let catalog = Catalog::read(location)?;
+    let catalog = Catalog::outline(location)?;
     refuse_unknown(location, &catalog)?;
     let ages = catalog
         .generations

@@ -355,6 +355,9 @@ fn another_store_is_not_mixed_in() {
     let refused =
         make(&other.volume, &other.location, &options, other.clock.now(), &Unattended).unwrap_err();
     assert!(matches!(refused, Error::Foreign { .. }), "{refused}");
+    let refused = refuse_foreign(&other.location, &other.volume);
+    assert!(matches!(refused, Err(Error::Foreign { .. })));
+    refuse_foreign(&site.location, &site.volume).unwrap();
 }
 
 #[test]

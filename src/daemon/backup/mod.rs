@@ -157,7 +157,7 @@ fn spec(at: &LocationArgs, given: &Given) -> Result<(usize, LocationSpec), Failu
 fn list(at: &LocationArgs, as_json: bool, given: &Given) -> Result<(), Failure> {
     let (_, spec) = spec(at, given)?;
     let looking = format!("asking {}", spec.name);
-    let catalog = at_location(looking, &spec, |location, _| Catalog::read(location))?;
+    let catalog = at_location(looking, &spec, |location, _| Catalog::outline(location))?;
     if !as_json {
         show_generations(&catalog, &Zone::system());
         return Ok(());

@@ -253,6 +253,7 @@ impl AtLocation {
                 why: "the settings say append_only: nothing is removed here".into(),
             });
         }
+        backup::refuse_foreign(location, &self.volume)?;
         let keep = backup.map_or(Some(KEEP), |backup| backup.keep);
         let keep = wishes.keep_seconds.map(Duration::from_secs).or(keep);
         let now = SystemClock.now();
