@@ -222,9 +222,10 @@ pub fn verified_line(verified: &Verified) -> String {
         0 => "none of it was read".to_owned(),
         bytes => format!("{} read and compared", format_bytes(bytes)),
     };
-    let (generations, objects) = (verified.generations.len(), verified.objects);
+    let generations = counted(verified.generations.len(), "generation");
+    let objects = verified.objects;
     match (&verified.newest_whole, verified.faults_total) {
-        (_, 0) => format!("{generations} generations, {objects} objects: all there; {read}"),
+        (_, 0) => format!("{generations}, {objects} objects: all there; {read}"),
         (Some(newest), faults) => {
             format!("{faults} faults; the newest generation that is whole is {newest}; {read}")
         }
@@ -269,10 +270,15 @@ pub fn plan_line(plan: &Plan) -> String {
     let verb = if plan.applied { "removed" } else { "would be removed" };
     let (removed, kept) = (plan.removed.len(), plan.kept.len());
     match (removed, plan.objects) {
-        (0, 0) => format!("nothing to remove; {kept} generations are kept"),
+        (0, 0) => format!("nothing to remove; {} kept", counted(kept, "generation")),
         (_, objects) => format!(
-            "{removed} generations {verb}, with {objects} objects ({}) that nothing else needs; {kept} are kept",
+            "{} {verb}, with {objects} objects ({}) that nothing else needs; {kept} kept",
+            counted(removed, "generation"),
             format_bytes(plan.bytes)
         ),
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -125,6 +125,8 @@ fn a_store_without_a_daemon_is_backed_up_too_and_anywhere() {
     bench.verso("check copy --read-data").ok();
     bench.verso("backup restore ./elsewhere copy").fails(1, &["there is something here already"]);
     bench.verso("backup run nowhere --store STORE").fails(USAGE, &["no backup location is called"]);
+    let odd = bench.verso("backup run gopher://x --store STORE");
+    odd.fails(USAGE, &["is no kind of location; there are file://"]);
     bench.verso("backup list ./missing/dir").fails(1, &["missing"]);
 }
 

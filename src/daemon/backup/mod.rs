@@ -111,6 +111,8 @@ fn meant(
     if let (Some(backup), None) = (backup, &at.credentials) {
         return Ok(vec![named(&backup.name)]);
     }
+    // Mistakes in it are told here, and not by a job that failed.
+    Location::open(&spec)?;
     let credentials = at.credentials.as_deref().map(absolute).transpose()?;
     let wishes = Wishes { location: Some(spec.uri.clone()), credentials, ..wishes.clone() };
     Ok(vec![(location.clone(), job.to_owned(), wishes)])
