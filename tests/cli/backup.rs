@@ -4,7 +4,7 @@ use crate::support::{Bench, Ran, until};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
@@ -267,4 +267,50 @@ fn an_encrypted_store_comes_back_with_its_key_and_shows_nothing_without() {
     file.ok();
     let found = fs::read_to_string(bench.path("name/secret name")).unwrap();
     assert_eq!(found, "secret words".repeat(1000));
+}
+
+/// Flips a byte in the middle of one of the parts of packs at a place.
+fn spoil_place(place: &Path, which: impl Fn(Vec<PathBuf>) -> PathBuf) {
+    let series = fs::read_dir(place.join("series")).unwrap().next().unwrap().unwrap().path();
+    let parts = fs::read_dir(series.join("packs")).unwrap();
+    let mut parts: Vec<PathBuf> = parts.map(|part| part.unwrap().path()).collect();
+    parts.sort();
+    assert!(parts.len() > 2, "{parts:?}");
+    spoil(&which(parts), 1, 1);
+}
+
+/// Flips `count` bytes of a file, spread over it.
+fn spoil(file: &Path, count: usize, seed: u64) {
+    let mut bytes = fs::read(file).unwrap();
+    let places = content(seed, 8 * count);
+    for place in places.chunks_exact(8) {
+        let at = u64::from_le_bytes(place.try_into().unwrap()) as usize % bytes.len();
+        bytes[at] ^= 0x55;
+    }
+    fs::remove_file(file).unwrap();
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_hundred_flipped_bytes_are_repaired_from_two_places_that_are_damaged_too() {
+    let bench = used("");
+    let settings = fs::read_to_string(bench.store.join("verso.toml")).unwrap();
+    let attic = bench.path("attic");
+    let more = format!("[[backup]]\nname = \"attic\"\nlocation = \"{}\"\n", attic.display());
+    bench.unmount();
+    fs::write(bench.store.join("verso.toml"), format!("{settings}{more}")).unwrap();
+    bench.verso("backup run --store STORE").ok();
+    let packs = fs::read_dir(bench.store.join("packs")).unwrap();
+    let packs: Vec<PathBuf> = packs.map(|pack| pack.unwrap().path()).collect();
+    let each = 100usize.div_ceil(packs.len());
+    (1..).zip(&packs).for_each(|(seed, pack)| spoil(pack, each, seed));
+    spoil_place(&bench.path("shelf"), |parts| parts[0].clone());
+    spoil_place(&attic, |parts| parts[parts.len() - 1].clone());
+    let damaged = bench.verso("check STORE --read-data");
+    assert_eq!(damaged.code, Some(DAMAGE), "{damaged:?}");
+    bench.verso("check STORE --read-data --repair");
+    bench.verso("check STORE --read-data").ok();
+    bench.verso("mount STORE DRIVE").ok();
+    expect_all(&bench.drive);
+    bench.unmount();
 }
