@@ -234,10 +234,10 @@ fn an_encrypted_store_from_two_kinds_of_place() {
 
 /// Few attempts, for places that are not all right.
 const SHORT: Patience = Patience {
-    total: Duration::from_secs(2),
+    total: Duration::from_secs(5),
     pause_min: Duration::from_millis(50),
     pause_max: Duration::from_millis(200),
-    step: Duration::from_secs(1),
+    step: Duration::from_secs(5),
     bytes_per_second_min: 1 << 20,
 };
 
