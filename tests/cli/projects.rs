@@ -283,8 +283,14 @@ fn an_ordinary_user_archives_what_is_theirs() {
     for (name, mode) in [("projects", 0o1777), ("archived", 0o1777)] {
         fs::set_permissions(bench.drive.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
+    // Where she may run it: the sources may lie in a directory that is closed to her.
+    let program = bench.path("verso");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_verso")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let as_anna = |words: &str| {
-        let mut command = bench.command(words);
+        let given = bench.command(words);
+        let mut command = Command::new(&program);
+        command.args(given.get_args()).env_remove("VERSO_CONFIG");
         Ran::new(command.uid(ANNA).gid(ANNA).current_dir("/").output().unwrap())
     };
     let spring = bench.drive.join("projects/spring");

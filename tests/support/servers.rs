@@ -67,7 +67,10 @@ impl Server {
         if !program.exists() {
             let complete =
                 ["CI", "VERSO_TESTS_COMPLETE"].iter().any(|name| std::env::var_os(name).is_some());
-            assert!(!complete, "{} is missing", program.display());
+            // `scripts/test` says so when it could not be fetched.
+            let cannot_be =
+                kind == Kind::Azure && Path::new(PROGRAMS).join("without-azurite").exists();
+            assert!(!complete || cannot_be, "{} is missing", program.display());
             eprintln!(
                 "SKIPPED {kind:?}: {} is missing; scripts/test installs it",
                 program.display()
