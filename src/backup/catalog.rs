@@ -3,10 +3,10 @@
 use super::blocks::BlockReader;
 use super::location::Location;
 use super::manifest::{
-    self, FORMAT, Format, GENERATIONS, MARK, Manifest, Mark, PACK_LIST, Pack, StoredFile,
-    generation_of,
+    self, FORMAT, Format, GENERATIONS, MARK, Manifest, Mark, Pack, StoredFile, generation_of,
 };
 use super::{Error, Result};
+use crate::crypt::to_hex;
 use crate::fs::Volume;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -32,7 +32,7 @@ impl Catalog {
     /// fit into memory.
     pub fn outline(location: &Location) -> Result<Catalog> {
         Catalog::read_with(location, |manifest| {
-            manifest.files.retain(|file| file.name.starts_with(PACK_LIST));
+            manifest.files.retain(StoredFile::is_pack_list);
         })
     }
 
@@ -100,6 +100,14 @@ pub fn find(location: &Location, wanted: Option<&str>) -> Result<Manifest> {
     }
 }
 
+/// The objects below a prefix: their names in it, and their lengths.
+pub(super) fn lens_below(location: &Location, prefix: &str) -> Result<HashMap<String, u64>> {
+    let objects = location.list(prefix)?.into_iter();
+    Ok(objects
+        .filter_map(|object| Some((object.key.strip_prefix(prefix)?.to_owned(), object.len)))
+        .collect())
+}
+
 /// Which store's location it is; `None` where nothing was put there yet.
 pub fn owner(location: &Location) -> Result<Option<String>> {
     let bytes = match location.get(MARK) {
@@ -129,7 +137,7 @@ pub fn refuse_foreign(location: &Location, volume: &Volume) -> Result<()> {
 
 /// The store's id as it is written at locations.
 pub(super) fn id_of(volume: &Volume) -> Result<String> {
-    Ok(volume.store_id()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(to_hex(&volume.store_id()?))
 }
 
 /// Makes the location that of the store, unless it is another one's.
@@ -160,7 +168,7 @@ impl<'l> PackLists<'l> {
     /// The packs that a generation needs, in the order of their numbers.
     pub(super) fn packs(&mut self, manifest: &Manifest) -> Result<Vec<Pack>> {
         let mut packs = Vec::new();
-        for file in manifest.files.iter().filter(|file| file.name.starts_with(PACK_LIST)) {
+        for file in manifest.pack_lists() {
             let key = file.blocks.iter().map(|block| block.hash).collect();
             let list = match self.known.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),

@@ -9,11 +9,12 @@ use super::location::Location;
 use super::manifest::{FORMAT, Manifest, PACK_LIST, PACKS_PER_LIST, Pack, StoredFile, metadata_of};
 use super::parts::{KnownParts, Sender};
 use super::{Error, Result};
+use crate::crypt::to_hex;
 use crate::fs::{Frozen, Volume};
 use crate::model::{Moment, Timestamp, second_name};
 use crate::sys::{self, Task, failpoint};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 
 /// How often a run begins anew because upkeep removed a pack that it was about to send.
@@ -120,7 +121,7 @@ impl Run<'_> {
         failpoint::hit("backup-after-packs");
 
         self.task.step("reading the metadata");
-        let present = self.present_blocks()?;
+        let present = catalog::lens_below(self.location, &metadata_of(&self.series))?;
         let frozen = self.volume.freeze()?;
         let moment = frozen.moment();
         let generation = generation_name(moment)?;
@@ -155,15 +156,6 @@ impl Run<'_> {
             generation,
         };
         self.finish(&manifest)
-    }
-
-    /// The series' objects with blocks: their names, and lengths.
-    fn present_blocks(&self) -> Result<HashMap<String, u64>> {
-        let prefix = metadata_of(&self.series);
-        let objects = self.location.list(&prefix)?.into_iter();
-        Ok(objects
-            .filter_map(|object| Some((object.key.strip_prefix(&prefix)?.to_owned(), object.len)))
-            .collect())
     }
 
     /// The store's own files, the header last.
@@ -265,6 +257,5 @@ fn generation_name(moment: Moment) -> Result<String> {
 
 fn random_tail() -> Result<String> {
     let failed = |source| Error::Io { path: "random numbers".into(), source };
-    let [a, b] = sys::random_bytes::<2>().map_err(failed)?;
-    Ok(format!("-{a:02x}{b:02x}"))
+    Ok(format!("-{}", to_hex(&sys::random_bytes::<2>().map_err(failed)?)))
 }

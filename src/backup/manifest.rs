@@ -1,6 +1,7 @@
 //! What a generation consists of. `docs/BACKUPS.md` describes the bytes.
 
 use super::{Error, Result};
+use crate::crypt::to_hex;
 use crate::model::{Moment, PackId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,13 @@ pub struct Part {
     pub hash: [u8; 32],
 }
 
+impl StoredFile {
+    /// Whether it is no file of the store, but a list of packs.
+    pub(super) fn is_pack_list(&self) -> bool {
+        self.name.starts_with(PACK_LIST)
+    }
+}
+
 impl Pack {
     /// Its number.
     pub fn id(&self) -> PackId {
@@ -137,8 +145,7 @@ impl Part {
     /// The object's name in the series' `packs/`: it says everything that is known of its contents, so one that is there under this name, and as long, is
     /// never sent again.
     pub(super) fn name(&self, pack: PackId) -> String {
-        let hash: String = self.hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{pack}-{:x}-{hash}", self.start)
+        format!("{pack}-{:x}-{}", self.start, to_hex(&self.hash[..16]))
     }
 }
 
@@ -151,6 +158,16 @@ impl Manifest {
     /// When it was begun, by the clock.
     pub fn made(&self) -> Timestamp {
         Timestamp(self.made)
+    }
+
+    /// The store's own files, the header last.
+    pub(super) fn store_files(&self) -> impl Iterator<Item = &StoredFile> {
+        self.files.iter().filter(|file| !file.is_pack_list())
+    }
+
+    /// The lists of its packs.
+    pub(super) fn pack_lists(&self) -> impl Iterator<Item = &StoredFile> {
+        self.files.iter().filter(|file| file.is_pack_list())
     }
 
     /// Its object at the location.

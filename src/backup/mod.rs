@@ -11,6 +11,7 @@ mod location;
 mod make;
 mod manifest;
 mod packs;
+mod parallel;
 mod parts;
 mod plan;
 mod prune;

@@ -1,8 +1,10 @@
 //! Packs as the parts in which they are copied. A sealed pack is a part, as a rule; one that is being written gets another part with each
 //! generation.
 
+use super::catalog::lens_below;
 use super::location::Location;
 use super::manifest::{Pack, Part, packs_of};
+use super::parallel::each;
 use super::{Error, Result};
 use crate::chunks::{self, PackInfo};
 use crate::fs::{self, Volume};
@@ -11,7 +13,7 @@ use crate::model::PackId;
 use crate::sys::{Task, failpoint};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a part, at most: it is in memory while it is sent.
 const PART_BYTES_MAX: u64 = 64 << 20;
@@ -78,15 +80,12 @@ pub(super) struct Sender<'a> {
     present: Mutex<HashMap<String, u64>>,
 }
 
-/// What one call of [`Sender::send`] shares between its threads.
-struct Batch<'b> {
-    packs: &'b [PackInfo],
-    next: AtomicUsize,
+/// How far a call of [`Sender::send`] is; all in bytes.
+#[derive(Default)]
+struct Progress {
     done: AtomicU64,
     sent: AtomicU64,
     total: u64,
-    results: Mutex<Vec<Pack>>,
-    failure: Mutex<Option<Error>>,
 }
 
 impl<'a> Sender<'a> {
@@ -96,13 +95,7 @@ impl<'a> Sender<'a> {
         series: &'a str,
         known: KnownParts,
     ) -> Result<Sender<'a>> {
-        let prefix = packs_of(series);
-        let mut present = HashMap::new();
-        for object in location.list(&prefix)? {
-            if let Some(name) = object.key.strip_prefix(&prefix) {
-                present.insert(name.to_owned(), object.len);
-            }
-        }
+        let present = lens_below(location, &packs_of(series))?;
         let (known, present) = (Mutex::new(known), Mutex::new(present));
         Ok(Sender { volume, location, series, before: None, known, present })
     }
@@ -122,47 +115,13 @@ impl<'a> Sender<'a> {
         connections: usize,
         task: &dyn Task,
     ) -> Result<(Vec<Pack>, u64)> {
-        let batch = Batch {
-            packs,
-            next: AtomicUsize::new(0),
-            done: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            total: packs.iter().map(|pack| pack.len).sum(),
-            results: Mutex::default(),
-            failure: Mutex::default(),
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..connections.clamp(1, packs.len().max(1)) {
-                scope.spawn(|| self.work(&batch, task));
-            }
-            self.work(&batch, task);
-        });
-        if let Some(error) = batch.failure.into_inner() {
-            return Err(error);
-        }
-        let mut packs = batch.results.into_inner();
-        packs.sort_unstable_by_key(|pack| pack.pack);
-        Ok((packs, batch.sent.into_inner()))
+        let total = packs.iter().map(|pack| pack.len).sum();
+        let progress = Progress { total, ..Progress::default() };
+        let sent = each(packs, connections, |info| self.send_pack(info, &progress, task))?;
+        Ok((sent, progress.sent.into_inner()))
     }
 
-    fn work(&self, batch: &Batch<'_>, task: &dyn Task) {
-        loop {
-            let next = batch.next.fetch_add(1, Ordering::Relaxed);
-            let Some(info) = batch.packs.get(next) else { return };
-            if batch.failure.lock().is_some() {
-                return;
-            }
-            match self.send_pack(info, batch, task) {
-                Ok(pack) => batch.results.lock().push(pack),
-                Err(error) => {
-                    batch.failure.lock().get_or_insert(error);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn send_pack(&self, info: &PackInfo, batch: &Batch<'_>, task: &dyn Task) -> Result<Pack> {
+    fn send_pack(&self, info: &PackInfo, progress: &Progress, task: &dyn Task) -> Result<Pack> {
         let planned = self.known.lock().plan(info);
         let mut pack = Pack { pack: info.id.0, sealed: info.sealed, parts: Vec::new() };
         let mut noted = false;
@@ -171,9 +130,9 @@ impl<'a> Sender<'a> {
                 return Err(Error::Stopped);
             }
             noted |= part.hash.is_none();
-            pack.parts.push(self.send_part(info.id, part, batch, task)?);
-            let done = batch.done.fetch_add(part.len, Ordering::Relaxed) + part.len;
-            task.progress(done, batch.total);
+            pack.parts.push(self.send_part(info.id, part, progress, task)?);
+            let done = progress.done.fetch_add(part.len, Ordering::Relaxed) + part.len;
+            task.progress(done, progress.total);
         }
         if noted {
             self.note(&pack)?;
@@ -185,7 +144,7 @@ impl<'a> Sender<'a> {
         &self,
         pack: PackId,
         planned: Planned,
-        batch: &Batch<'_>,
+        progress: &Progress,
         task: &dyn Task,
     ) -> Result<Part> {
         let Planned { start, len, hash } = planned;
@@ -204,7 +163,7 @@ impl<'a> Sender<'a> {
         if !self.is_present(pack, &part) {
             self.location.put(&format!("{}{}", packs_of(self.series), part.name(pack)), bytes)?;
             self.present.lock().insert(part.name(pack), len);
-            batch.sent.fetch_add(len, Ordering::Relaxed);
+            progress.sent.fetch_add(len, Ordering::Relaxed);
             failpoint::hit("backup-after-part");
         }
         Ok(part)

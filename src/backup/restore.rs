@@ -6,19 +6,19 @@
 use super::blocks::BlockReader;
 use super::catalog::PackLists;
 use super::location::Location;
-use super::manifest::{Manifest, PACK_LIST, Pack, StoredFile};
+use super::manifest::{Manifest, Pack, StoredFile};
 use super::packs::RemotePacks;
+use super::parallel::each;
 use super::{Error, Result};
 use crate::model::PackId;
 use crate::sys::{self, Task, failpoint};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Says which generation is being restored into a directory.
 const RESTORING: &str = "restoring.json";
@@ -70,21 +70,19 @@ pub fn restore(
     refuse_full(store, &missing, manifest)?;
     task.step("fetching packs");
     let all: u64 = packs.iter().map(Pack::bytes).sum();
-    let fetched_bytes = missing.iter().map(|pack| pack.bytes()).sum();
-    fetch_all(
-        location,
-        manifest,
-        &missing,
-        &packs_dir,
-        connections,
-        (all - fetched_bytes, all),
-        task,
-    )?;
+    let fetched_bytes: u64 = missing.iter().map(|pack| pack.bytes()).sum();
+    let done = AtomicU64::new(all - fetched_bytes);
+    each(&missing, connections, |pack| {
+        fetch(location, manifest, pack, &packs_dir, task)?;
+        let bytes = pack.bytes();
+        task.progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes, all);
+        Ok(())
+    })?;
     sync_dir(&packs_dir)?;
     failpoint::hit("restore-after-packs");
     task.step("fetching the metadata");
     let mut reader = BlockReader::new(location, manifest);
-    for file in store_files(manifest).filter(|_| !is_store) {
+    for file in manifest.store_files().filter(|_| !is_store) {
         let path = store.join(&file.name);
         let temporary = path.with_extension("tmp");
         fetch_file(&mut reader, file, &temporary, task)?;
@@ -111,15 +109,10 @@ pub fn prepare(
     let packs_dir = scratch.join(PACKS_DIR);
     std::fs::create_dir_all(&packs_dir).map_err(io_error(&packs_dir))?;
     let mut reader = BlockReader::new(location, manifest);
-    for file in store_files(manifest) {
+    for file in manifest.store_files() {
         fetch_file(&mut reader, file, &scratch.join(&file.name), task)?;
     }
     RemotePacks::new(location, manifest, cache_bytes_max)
-}
-
-/// The store's own files, the header last.
-fn store_files(manifest: &Manifest) -> impl Iterator<Item = &StoredFile> {
-    manifest.files.iter().filter(|file| !file.name.starts_with(PACK_LIST))
 }
 
 /// Takes the directory for this restore.
@@ -165,7 +158,7 @@ fn make_packs_dir(store: &Path) -> Result<()> {
 }
 
 fn refuse_full(store: &Path, missing: &[&Pack], manifest: &Manifest) -> Result<()> {
-    let files = store_files(manifest).map(|file| file.len);
+    let files = manifest.store_files().map(|file| file.len);
     let lens = files.chain(missing.iter().map(|pack| pack.bytes()));
     let needed = lens.fold(ROOM_BYTES, u64::saturating_add);
     let available = sys::disk_space(store).map_err(io_error(store))?.available;
@@ -175,81 +168,29 @@ fn refuse_full(store: &Path, missing: &[&Pack], manifest: &Manifest) -> Result<(
     }
 }
 
-/// What several threads that fetch packs share.
-struct Batch<'b> {
-    location: &'b Location,
-    manifest: &'b Manifest,
-    packs: &'b [&'b Pack],
-    directory: &'b Path,
-    next: AtomicUsize,
-    done: AtomicU64,
-    total: u64,
-    failure: Mutex<Option<Error>>,
-}
-
-fn fetch_all(
+/// Brings a pack under its name, whole and on the disk.
+fn fetch(
     location: &Location,
     manifest: &Manifest,
-    packs: &[&Pack],
+    pack: &Pack,
     directory: &Path,
-    connections: usize,
-    (done, total): (u64, u64),
     task: &dyn Task,
 ) -> Result<()> {
-    let batch = Batch {
-        location,
-        manifest,
-        packs,
-        directory,
-        next: AtomicUsize::new(0),
-        done: AtomicU64::new(done),
-        total,
-        failure: Mutex::default(),
+    let path = pack_path(directory, pack.id());
+    let temporary = path.with_extension("tmp");
+    fetch_pack(location, manifest, pack, &temporary, task)?;
+    let finish = || {
+        let file = File::open(&temporary)?;
+        file.sync_all()?;
+        if pack.sealed {
+            // The store's next start then need not look at it.
+            file.set_permissions(Permissions::from_mode(0o400))?;
+        }
+        std::fs::rename(&temporary, &path)
     };
-    std::thread::scope(|scope| {
-        for _ in 1..connections.clamp(1, packs.len().max(1)) {
-            scope.spawn(|| batch.work(task));
-        }
-        batch.work(task);
-    });
-    batch.failure.into_inner().map_or(Ok(()), Err)
-}
-
-impl Batch<'_> {
-    fn work(&self, task: &dyn Task) {
-        loop {
-            let next = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(pack) = self.packs.get(next) else { return };
-            if self.failure.lock().is_some() {
-                return;
-            }
-            let outcome = self.fetch(pack, task);
-            if let Err(error) = outcome {
-                self.failure.lock().get_or_insert(error);
-                return;
-            }
-            let done = self.done.fetch_add(pack.bytes(), Ordering::Relaxed) + pack.bytes();
-            task.progress(done, self.total);
-        }
-    }
-
-    fn fetch(&self, pack: &Pack, task: &dyn Task) -> Result<()> {
-        let path = pack_path(self.directory, pack.id());
-        let temporary = path.with_extension("tmp");
-        fetch_pack(self.location, self.manifest, pack, &temporary, task)?;
-        let finish = || {
-            let file = File::open(&temporary)?;
-            file.sync_all()?;
-            if pack.sealed {
-                // The store's next start then need not look at it.
-                file.set_permissions(Permissions::from_mode(0o400))?;
-            }
-            std::fs::rename(&temporary, &path)
-        };
-        finish().map_err(io_error(&path))?;
-        failpoint::hit("restore-after-pack");
-        Ok(())
-    }
+    finish().map_err(io_error(&path))?;
+    failpoint::hit("restore-after-pack");
+    Ok(())
 }
 
 /// Writes a pack to `path`, each part verified.

@@ -5,7 +5,7 @@ use super::Result;
 use super::blocks::BlockReader;
 use super::catalog::{Catalog, PackLists};
 use super::location::Location;
-use super::manifest::{Manifest, PACK_LIST, Pack, Part, metadata_of, packs_of};
+use super::manifest::{Manifest, Pack, Part, metadata_of, packs_of};
 use crate::sys::Task;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -200,7 +200,7 @@ impl Look<'_> {
         task.step("reading metadata");
         for generation in generations {
             let mut reader = BlockReader::new(self.location, generation);
-            for file in generation.files.iter().filter(|file| !file.name.starts_with(PACK_LIST)) {
+            for file in generation.store_files() {
                 match reader.copy(file, &mut std::io::sink(), task) {
                     Ok(()) => self.report.read_bytes += file.len,
                     Err(Error::Stopped) => return Err(Error::Stopped),

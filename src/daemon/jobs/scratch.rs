@@ -1,6 +1,7 @@
 //! A directory for what is only needed for a while.
 
 use crate::backup::{Error, Result};
+use crate::crypt::to_hex;
 use crate::model::Timestamp;
 use crate::sys::{self, Clock, DirectoryLock, SystemClock};
 use std::io;
@@ -26,11 +27,7 @@ impl Scratch {
         let parent = parent.map_or_else(usual_place, Path::to_owned);
         let failed = |source| Error::Io { path: parent.clone(), source };
         remove_left(&parent);
-        let name: String = sys::random_bytes::<8>()
-            .map_err(failed)?
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let name = to_hex(&sys::random_bytes::<8>().map_err(failed)?);
         let path = parent.join(format!("{PREFIX}{name}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
         let used = path.join(USED);
