@@ -19,6 +19,8 @@ pub struct JobsConfig {
     pub jitter: Duration,
     /// What each job may read or send in a second; 0: any number.
     pub bytes_per_second_max: u64,
+    /// The same while others need the drive or the machine.
+    pub busy_bytes_per_second_max: u64,
     /// An absolute path: the program that is told of failures.
     pub on_failure: Option<PathBuf>,
     /// When what nothing keeps is looked for, and room given back.
@@ -41,6 +43,7 @@ pub(super) fn resolve(raw: &raw::Jobs) -> Result<JobsConfig, Broken> {
         time_zone: zone(&raw.time_zone)?,
         jitter,
         bytes_per_second_max: raw.bytes_per_second_max.0,
+        busy_bytes_per_second_max: raw.busy_bytes_per_second_max.0,
         on_failure: resolve_path("jobs.on_failure", &raw.on_failure)?,
         retention: schedule("jobs.retention", &raw.retention)?,
         scrub: schedule("jobs.scrub", &raw.scrub)?,

@@ -175,6 +175,7 @@ pub(super) struct Jobs {
     pub(super) time_zone: String,
     pub(super) jitter: Time,
     pub(super) bytes_per_second_max: Size,
+    pub(super) busy_bytes_per_second_max: Size,
     pub(super) on_failure: String,
 }
 
@@ -265,6 +266,7 @@ impl Default for Jobs {
             time_zone: String::new(),
             jitter: Time(Duration::from_secs(5 * 60)),
             bytes_per_second_max: Size(0),
+            busy_bytes_per_second_max: Size(16 << 20),
             on_failure: String::new(),
         }
     }

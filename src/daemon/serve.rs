@@ -136,7 +136,7 @@ impl Drive {
         let stopping = Arc::new(AtomicBool::new(false));
         let jobs = match flags.read_only {
             true => None,
-            false => jobs::start(&volume, &config, jobs::jobs(&volume, &config)?).map(Arc::new),
+            false => jobs::start(&volume, &config, fuse::requests)?.map(Arc::new),
         };
         let desk = Desk {
             check: Arc::clone(&check),

@@ -10,3 +10,4 @@ mod op;
 mod privileges;
 
 pub use mount::{MountOptions, Mounted, mount};
+pub use op::requests;

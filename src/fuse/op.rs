@@ -1,6 +1,7 @@
 //! How a handler runs and answers: its panics are caught, its errors become numbers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fuser::{Errno, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr};
@@ -27,6 +28,14 @@ pub(super) fn name_ttl(volume: &Volume, ino: Ino) -> Duration {
     if volume.is_fixed_name(ino) { CACHE_TTL } else { Duration::ZERO }
 }
 
+/// Requests of the kernel to this process, which serves one drive.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many requests of the kernel were begun to be answered, ever: whoever looks twice sees whether the drive is in use.
+pub fn requests() -> u64 {
+    REQUESTS.load(Ordering::Relaxed)
+}
+
 /// Which operation, on which inode: what a log line needs.
 #[derive(Clone, Copy)]
 pub(super) struct Op(pub(super) &'static str, pub(super) INodeNo);
@@ -35,6 +44,7 @@ impl Op {
     /// Runs a handler. A panic in it is logged; unwinding drops the reply, which answers `EIO`, and
     /// the loop lives on. The operation's name is a failpoint.
     pub(super) fn run(self, handler: impl FnOnce()) {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
         let marked = || {
             failpoint::hit(self.0);
             handler();

@@ -3,7 +3,7 @@
 use super::carry::Finished;
 use super::clock_watch::ClockWatch;
 use super::due::{self, Past};
-use super::run::{Run, Stop};
+use super::run::{Pace, Run, Stop};
 use super::schedule::{nanos, plus};
 use super::{Job, Order};
 use crate::meta::JobOutcome;
@@ -33,11 +33,11 @@ pub(super) struct Now {
 }
 
 /// What holds for all jobs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) jitter_max: Duration,
     pub(super) seed: u64,
-    pub(super) bytes_per_second_max: u64,
+    pub(super) pace: Pace,
     /// For how long the store seems not to have been used before the start.
     pub(super) idle: Duration,
 }
@@ -101,12 +101,12 @@ impl Board {
         board.watch.was_set(now);
         for (job, past) in jobs {
             let gap = job.schedule.gap(now.wall).unwrap_or(FIRST_RUN_AFTER);
-            let wait = match job.ages && rules.idle > IDLE_MAX {
+            let wait = match job.ages && board.rules.idle > IDLE_MAX {
                 true => CLOCK_PATIENCE,
                 false => FIRST_RUN_AFTER.min(gap),
             };
             board.entries.push(Entry {
-                due: due_of(&job, &past, &rules),
+                due: due_of(&job, &past, &board.rules),
                 job,
                 past,
                 hold: now.up + wait,
@@ -183,11 +183,8 @@ impl Board {
     fn enqueue(&mut self, at: usize, order: Order) -> u64 {
         self.tickets += 1;
         let entry = &mut self.entries[at];
-        let limit = match entry.job.bytes_per_second_max {
-            0 => self.rules.bytes_per_second_max,
-            own => own,
-        };
-        let run = Arc::new(Run::new(self.tickets, order.dry_run, limit));
+        let pace = entry.job.pace(&self.rules.pace);
+        let run = Arc::new(Run::new(self.tickets, order.dry_run, pace));
         entry.current = Some(Current { order, run, is_running: false });
         self.tickets
     }

@@ -1,7 +1,7 @@
 //! What runs by itself: jobs, when each of them is due, and the record of their runs.
 //!
 //! `schedule.rs` when a job is to run · `due.rs` what that makes of its last run, pure · `board.rs` which jobs begin now, without
-//! threads or clocks · `run.rs` one run as its work and its watchers see it · `carry.rs` carrying one out · `record.rs` the record ·
+//! threads or clocks · `run.rs` one run as its work and its watchers see it · `demand.rs` whether others need the drive now · `carry.rs` carrying one out · `record.rs` the record ·
 //! `hook.rs` the program that is told of failures · `scheduler.rs` the thread behind it all · `concern.rs` what to worry about.
 //! What a job does is for its [`Work`] to know; `daemon` says which jobs there are.
 
@@ -9,6 +9,7 @@ mod board;
 mod carry;
 mod clock_watch;
 mod concern;
+mod demand;
 mod due;
 mod hook;
 mod record;
@@ -20,8 +21,9 @@ mod tests;
 
 pub use carry::{Finished, run_here};
 pub use concern::{Concern, Severity, failures};
+pub use demand::{Demand, Processors, Requests};
 pub use record::{Record, run_to_json};
-pub use run::Run;
+pub use run::{Pace, Run};
 pub use schedule::Schedule;
 pub use scheduler::{Heard, Options, Refused, Scheduler};
 
@@ -89,4 +91,15 @@ pub struct Job {
     pub bytes_per_second_max: u64,
     /// What it does.
     pub work: Arc<dyn Work>,
+}
+
+impl Job {
+    /// How fast it may be where this holds for all.
+    pub fn pace(&self, general: &Pace) -> Pace {
+        let bytes_per_second_max = match self.bytes_per_second_max {
+            0 => general.bytes_per_second_max,
+            own => own,
+        };
+        Pace { bytes_per_second_max, ..general.clone() }
+    }
 }

@@ -1,14 +1,53 @@
 //! One run of a job, shared by its work, by whoever watches it, and by whoever ends it.
 
+use super::demand::Demand;
 use crate::model::Timestamp;
 use crate::sys::Task;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How much a run that waited may do at once, beyond its limit.
 const BURST: Duration = Duration::from_millis(250);
+
+/// How often a run that goes slowly looks whether others still need the drive.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How fast a run may be.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// Bytes that it may read or send in a second; 0: any number.
+    pub bytes_per_second_max: u64,
+    /// The same while others need the drive or the machine.
+    pub busy_bytes_per_second_max: u64,
+    /// Who knows whether they do; without, nobody does.
+    pub demand: Option<Arc<Demand>>,
+}
+
+impl Pace {
+    /// How long so many bytes take now at least, and whether that is because of others.
+    fn takes(&self, bytes: u64) -> (Duration, bool) {
+        let own = time_of(bytes, self.bytes_per_second_max);
+        let demand = self.demand.as_ref().filter(|_| self.busy_bytes_per_second_max != 0);
+        match demand {
+            Some(demand) if demand.is_high() => {
+                (own.max(time_of(bytes, self.busy_bytes_per_second_max)), true)
+            }
+            _ => (own, false),
+        }
+    }
+}
+
+/// How long bytes take at a limit; at 0, no time.
+fn time_of(bytes: u64, per_second: u64) -> Duration {
+    if per_second == 0 {
+        return Duration::ZERO;
+    }
+    // However little a second may hold: nothing waits for longer than a year.
+    Duration::from_secs_f64((bytes as f64 / per_second as f64).min(365.0 * 86_400.0))
+}
 
 /// Who ended a run before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +64,7 @@ pub struct Run {
     /// Counts the runs of this process.
     pub(super) ticket: u64,
     pub(super) dry_run: bool,
-    bytes_per_second_max: u64,
+    pace: Pace,
     done: AtomicU64,
     total: AtomicU64,
     state: Mutex<State>,
@@ -42,13 +81,13 @@ struct State {
 }
 
 impl Run {
-    /// A run that has not begun; at most so many bytes in a second, 0: any number.
-    pub fn new(ticket: u64, dry_run: bool, bytes_per_second_max: u64) -> Run {
+    /// A run that has not begun.
+    pub fn new(ticket: u64, dry_run: bool, pace: Pace) -> Run {
         let state = State { begun: None, stop: None, step: String::new(), settled: Instant::now() };
         Run {
             ticket,
             dry_run,
-            bytes_per_second_max,
+            pace,
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
             state: Mutex::new(state),
@@ -105,18 +144,27 @@ impl Task for Run {
     }
 
     fn pace(&self, bytes: u64) {
-        if self.bytes_per_second_max == 0 {
-            return;
-        }
-        let takes = bytes as f64 / self.bytes_per_second_max as f64;
-        // However little a second may hold: nothing waits for longer than a year.
-        let takes = Duration::from_secs_f64(takes.min(365.0 * 86_400.0));
+        let (takes, gives_way) = self.pace.takes(bytes);
         let mut state = self.state.lock();
         let now = Instant::now();
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
-        state.settled = state.settled.max(earliest) + takes;
-        let until = state.settled;
-        while state.stop.is_none() && !self.stopped.wait_until(&mut state, until).timed_out() {}
+        let begun = state.settled.max(now.checked_sub(BURST).unwrap_or(now));
+        state.settled = begun + takes;
+        let mut until = state.settled;
+        while state.stop.is_none() {
+            let look = if gives_way { until.min(Instant::now() + LOOK_INTERVAL) } else { until };
+            if !self.stopped.wait_until(&mut state, look).timed_out() {
+                continue;
+            }
+            if look == until {
+                return;
+            }
+            let (takes, still) = self.pace.takes(bytes);
+            if !still {
+                // They have gone: the debt is only that of the run's own limit.
+                until = until.min(begun + takes);
+                state.settled = state.settled.min(until);
+            }
+        }
     }
 
     fn progress(&self, done: u64, total: u64) {

@@ -6,6 +6,7 @@ use super::concern::{self, Concern, Severity};
 use super::due;
 use super::hook::{self, Hook};
 use super::record::{Record, past_of, run_to_json};
+use super::run::Pace;
 use super::{Job, Order};
 use crate::meta::JobOutcome;
 use crate::model::Timestamp;
@@ -28,8 +29,8 @@ pub struct Options {
     pub store: PathBuf,
     /// A run begins later than planned by less than this.
     pub jitter_max: Duration,
-    /// What a job without a limit of its own may read or send in a second; 0: any number.
-    pub bytes_per_second_max: u64,
+    /// How fast jobs may be; one may have a limit of its own.
+    pub pace: Pace,
     /// The program that is told of failures.
     pub on_failure: Option<PathBuf>,
     /// For how long nothing had happened to the store when it was opened, by the clock.
@@ -189,7 +190,7 @@ fn new_board(record: &dyn Record, jobs: Vec<Job>, options: &Options, now: Now) -
     let rules = Rules {
         jitter_max: options.jitter_max,
         seed,
-        bytes_per_second_max: options.bytes_per_second_max,
+        pace: options.pace.clone(),
         idle: options.idle,
     };
     if options.idle > IDLE_MAX {

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod mounts;
 mod priority;
 mod process;
+mod processors;
 mod publish;
 mod task;
 mod terminal;
@@ -30,6 +31,7 @@ pub use priority::{kill_group, lower_priority};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
 };
+pub use processors::ProcessorTime;
 pub use publish::{publish, sync_dir};
 pub use task::{Task, Unattended};
 pub use terminal::Terminal;

@@ -6,7 +6,7 @@ use crate::daemon::failed;
 use crate::daemon::secrets::Given;
 use crate::daemon::store::{Door, Offline};
 use crate::http::{Client, Response};
-use crate::jobs::{Finished, Job, Order, Record, Run, run_here};
+use crate::jobs::{Finished, Job, Order, Pace, Record, Run, run_here};
 use crate::sys::SystemClock;
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
@@ -171,11 +171,9 @@ fn run_offline(
                 .interrupt_all()
                 .map_err(|error| failed(Exit::Store, "cannot write to", store, &error))?;
         }
-        let limit = match job.bytes_per_second_max {
-            0 => offline.config().jobs.bytes_per_second_max,
-            own => own,
-        };
-        let run = Run::new(1, order.dry_run, limit);
+        let limit = offline.config().jobs.bytes_per_second_max;
+        let pace = job.pace(&Pace { bytes_per_second_max: limit, ..Pace::default() });
+        let run = Run::new(1, order.dry_run, pace);
         let finished = run_shown(&**volume, &job, order, &run, interrupted)?;
         ended(name, finished.to_json())
     })

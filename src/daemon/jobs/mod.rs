@@ -17,9 +17,9 @@ pub(super) use command::command;
 use crate::cli::{Exit, Failure};
 use crate::config::Config;
 use crate::fs::Volume;
-use crate::jobs::{Finished, Heard, Job, Options, Schedule, Scheduler};
+use crate::jobs::{Demand, Finished, Heard, Job, Options, Pace, Schedule, Scheduler};
 use crate::model::Zone;
-use crate::sys::SystemClock;
+use crate::sys::{ProcessorTime, SystemClock};
 use std::sync::Arc;
 
 /// The lane of what works on the store itself.
@@ -70,20 +70,32 @@ pub(super) fn check_schedules(config: &Config) -> Result<(), Failure> {
     config.backups.iter().try_for_each(|backup| backups::check_schedules(backup, &schedules))
 }
 
-/// Lets the jobs of a drive run. Without them the drive still is one: that they can't be started is logged.
-pub(super) fn start(volume: &Arc<Volume>, config: &Config, jobs: Vec<Job>) -> Option<Scheduler> {
+/// Lets the jobs of a drive run that has had so many `requests`. Without them the drive still is one: that they can't be started is logged.
+///
+/// # Errors
+/// As [`jobs`].
+pub(super) fn start(
+    volume: &Arc<Volume>,
+    config: &Config,
+    requests: fn() -> u64,
+) -> Result<Option<Scheduler>, Failure> {
+    let jobs = jobs(volume, config)?;
     let options = Options {
         store: volume.store_path().to_owned(),
         jitter_max: config.jobs.jitter,
-        bytes_per_second_max: config.jobs.bytes_per_second_max,
+        pace: Pace {
+            bytes_per_second_max: config.jobs.bytes_per_second_max,
+            busy_bytes_per_second_max: config.jobs.busy_bytes_per_second_max,
+            demand: Some(Arc::new(Demand::new(Box::new(requests), || ProcessorTime::now().ok()))),
+        },
         on_failure: config.jobs.on_failure.clone(),
         idle: volume.idle_before_open(),
     };
     let heard: Heard = Arc::new(|job: &Job, finished: &Finished| tell_systemd(job, finished));
     let record: Arc<Volume> = Arc::clone(volume);
-    Scheduler::start(record, jobs, &options, Arc::new(SystemClock), heard)
+    Ok(Scheduler::start(record, jobs, &options, Arc::new(SystemClock), heard)
         .inspect_err(|error| log::error!("no job will run by itself: {error}"))
-        .ok()
+        .ok())
 }
 
 /// What `systemctl status` shows.

@@ -4,7 +4,7 @@ use super::{at, job};
 use crate::jobs::board::{Board, No, Now, Rules, Start};
 use crate::jobs::carry::Finished;
 use crate::jobs::due::{self, Past, jitter};
-use crate::jobs::{Job, Order, Outcome, Schedule, Work};
+use crate::jobs::{Job, Order, Outcome, Pace, Schedule, Work};
 use crate::meta::JobOutcome;
 use crate::model::{Timestamp, Zone};
 use crate::sys::Task;
@@ -26,7 +26,7 @@ struct World {
 impl World {
     fn new(jobs: Vec<(Job, Past)>, start: &str, jitter_max: Duration, idle: Duration) -> World {
         let now = Now { wall: at(start), up: HOUR * 100 };
-        let rules = Rules { jitter_max, seed: 7, bytes_per_second_max: 0, idle };
+        let rules = Rules { jitter_max, seed: 7, pace: Pace::default(), idle };
         World { board: Board::new(jobs, rules, now), now }
     }
 

@@ -1,13 +1,13 @@
 //! The scheduler with its threads, on a clock that is moved by hand.
 
 use super::{Memory, at, job, job_that};
-use crate::jobs::{Job, Options, Order, Outcome, Refused, Scheduler};
+use crate::jobs::{Demand, Job, Options, Order, Outcome, Pace, Refused, Scheduler};
 use crate::meta::JobOutcome;
 use crate::sys::{Clock, ManualClock, Task};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -264,13 +264,49 @@ fn a_limit_holds_a_run_back_until_it_is_to_end() {
         Ok(Outcome { complete: !task.is_stopped(), ..Outcome::done("", Value::Null) })
     });
     let clock = Arc::new(ManualClock::new(at("2027-01-01T12:00:00Z")));
-    let options = Options { bytes_per_second_max: 1, ..Options::default() };
+    let options =
+        Options { pace: Pace { bytes_per_second_max: 1, ..Pace::default() }, ..Options::default() };
     let world = begin(&Arc::default(), &clock, vec![huge], &options);
     world.scheduler.run_now("huge", Order::default()).unwrap();
     world.wait("its begin", |world| world.state("huge")["running"]["begun"].is_i64());
     drop(world.scheduler);
     assert_eq!(world.record.of("huge")[0].outcome, JobOutcome::Interrupted);
     assert!(world.clock.now() == at("2027-01-01T12:00:00Z"));
+}
+
+#[test]
+fn a_run_goes_slowly_while_the_drive_is_in_use_and_fast_again_when_it_is_not() {
+    let requests = Arc::new(AtomicU64::new(0));
+    let in_use = Arc::new(AtomicBool::new(true));
+    let (seen, used) = (Arc::clone(&requests), Arc::clone(&in_use));
+    // As long as it is in use, something new was asked of it each time it is looked.
+    let look = move || match used.load(Ordering::Relaxed) {
+        true => seen.fetch_add(1, Ordering::Relaxed),
+        false => seen.load(Ordering::Relaxed),
+    };
+    let paced = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&paced);
+    let work = job_that("work", "never", "a", move |_, task: &dyn Task| {
+        for _ in 0..5 {
+            // At the limit for a drive in use each takes half a year.
+            task.pace(1 << 24);
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Outcome { complete: !task.is_stopped(), ..Outcome::done("", Value::Null) })
+    });
+    let demand = Some(Arc::new(Demand::new(Box::new(look), || None)));
+    let pace = Pace { bytes_per_second_max: 0, busy_bytes_per_second_max: 1, demand };
+    let options = Options { pace, ..Options::default() };
+    let clock = Arc::new(ManualClock::new(at("2027-01-01T12:00:00Z")));
+    let world = begin(&Arc::default(), &clock, vec![work], &options);
+    world.scheduler.run_now("work", Order::default()).unwrap();
+    let looked = requests.load(Ordering::Relaxed);
+    world.wait("looks at the drive", |_| requests.load(Ordering::Relaxed) > looked + 3);
+    assert_eq!(paced.load(Ordering::Relaxed), 0, "it gives way");
+    in_use.store(false, Ordering::Relaxed);
+    world.wait_for_runs("work", 1);
+    assert_eq!(world.record.of("work")[0].outcome, JobOutcome::Done);
+    assert_eq!(paced.load(Ordering::Relaxed), 5);
 }
 
 #[test]
