@@ -7,10 +7,10 @@ use super::types::Handle;
 use super::volume::Volume;
 use super::{Error, Result};
 use crate::model::{Ino, Timestamp};
-use crate::sys::failpoint;
+use crate::sys::{Clock, failpoint};
 use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -256,6 +256,11 @@ impl Volume {
     /// The time by the volume's clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The clock that the volume was opened with, for what works on it.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 }
 

@@ -8,7 +8,7 @@ use crate::jobs::{Job, Order, Outcome, Work};
 use crate::model::{Ino, Timestamp, Zone};
 use crate::projects::{self, Error, Filter, Planned, carry_out, list, plan};
 use crate::recall::{Stored, printable};
-use crate::sys::{self, Clock, SystemClock, Task};
+use crate::sys::{self, Task};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Work for Archive {
         let (uid, gid) = sys::current_user();
         let tree = Stored::new(&self.volume, uid, gid);
         task.step("looking at projects");
-        let now = SystemClock.now();
+        let now = self.volume.clock().now();
         let looked = list(&tree, &Filter::default(), now, &mut || match task.is_stopped() {
             true => Err(Error::Stopped),
             false => Ok(()),

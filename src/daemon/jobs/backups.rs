@@ -10,7 +10,7 @@ use crate::daemon::locations;
 use crate::fs::Volume;
 use crate::jobs::{Job, Order, Outcome, Work};
 use crate::recall::Stored;
-use crate::sys::{self, Clock, SystemClock, Task};
+use crate::sys::{self, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
@@ -191,7 +191,8 @@ impl AtLocation {
             return Ok(Outcome::done(summary, json!({ "pack_bytes": bytes })));
         }
         let options = MakeOptions { full, connections };
-        let made = backup::make(&self.volume, location, &options, SystemClock.now(), task)?;
+        let now = self.volume.clock().now();
+        let made = backup::make(&self.volume, location, &options, now, task)?;
         self.seen.store(commits, Ordering::Relaxed);
         let kind = if made.full { "full generation" } else { "generation" };
         let summary = format!("{kind} {}, {} sent", made.generation, format_bytes(made.sent_bytes));
@@ -256,10 +257,10 @@ impl AtLocation {
         backup::refuse_foreign(location, &self.volume)?;
         let keep = backup.map_or(Some(KEEP), |backup| backup.keep);
         let keep = wishes.keep_seconds.map(Duration::from_secs).or(keep);
-        let now = SystemClock.now();
+        let now = self.volume.clock().now();
         let plan = backup::prune(location, keep, order.dry_run, now, task)?;
         if !order.dry_run
-            && let Err(error) = location.remove_leftovers(LEFTOVER_AGE, &SystemClock)
+            && let Err(error) = location.remove_leftovers(LEFTOVER_AGE, &**self.volume.clock())
         {
             log::warn!("what broken uploads left is still there: {error}");
         }

@@ -5,9 +5,9 @@ use crate::cli::{Exit, Failure, JobProgress, tell};
 use crate::daemon::failed;
 use crate::daemon::secrets::Given;
 use crate::daemon::store::{Door, Offline};
+use crate::fs::Volume;
 use crate::http::{Client, Response};
 use crate::jobs::{Finished, Job, Order, Pace, Record, Run, run_here};
-use crate::sys::SystemClock;
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
@@ -174,14 +174,14 @@ fn run_offline(
         let limit = offline.config().jobs.bytes_per_second_max;
         let pace = job.pace(&Pace { bytes_per_second_max: limit, ..Pace::default() });
         let run = Run::new(1, order.dry_run, pace);
-        let finished = run_shown(&**volume, &job, order, &run, interrupted)?;
+        let finished = run_shown(volume, &job, order, &run, interrupted)?;
         ended(name, finished.to_json())
     })
 }
 
 /// Runs it on another thread, and shows how far it is. Ctrl-C lets it end in order.
 fn run_shown(
-    record: &dyn Record,
+    volume: &Volume,
     job: &Job,
     order: &Order,
     run: &Run,
@@ -189,7 +189,7 @@ fn run_shown(
 ) -> Result<Finished, Failure> {
     let mut progress = JobProgress::new(&job.name);
     std::thread::scope(|scope| {
-        let worker = scope.spawn(|| run_here(record, &SystemClock, job, order, run));
+        let worker = scope.spawn(|| run_here(volume, &**volume.clock(), job, order, run));
         while !worker.is_finished() {
             std::thread::sleep(TICK);
             if interrupted.swap(false, Ordering::Relaxed) {

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::fs::Volume;
 use crate::jobs::{Demand, Finished, Heard, Job, Options, Pace, Schedule, Scheduler};
 use crate::model::Zone;
-use crate::sys::{ProcessorTime, SystemClock};
+use crate::sys::ProcessorTime;
 use std::sync::Arc;
 
 /// The lane of what works on the store itself.
@@ -93,7 +93,7 @@ pub(super) fn start(
     };
     let heard: Heard = Arc::new(|job: &Job, finished: &Finished| tell_systemd(job, finished));
     let record: Arc<Volume> = Arc::clone(volume);
-    Ok(Scheduler::start(record, jobs, &options, Arc::new(SystemClock), heard)
+    Ok(Scheduler::start(record, jobs, &options, Arc::clone(volume.clock()), heard)
         .inspect_err(|error| log::error!("no job will run by itself: {error}"))
         .ok())
 }
