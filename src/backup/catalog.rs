@@ -127,11 +127,18 @@ pub fn owner(location: &Location) -> Result<Option<String>> {
 /// # Errors
 /// `Foreign`.
 pub fn refuse_foreign(location: &Location, volume: &Volume) -> Result<()> {
+    is_of(location, &id_of(volume)?).map(drop)
+}
+
+/// Whether it is the location of this store; not while it is nobody's yet.
+///
+/// # Errors
+/// `Foreign` where it is another one's.
+fn is_of(location: &Location, store: &str) -> Result<bool> {
     match owner(location)? {
-        Some(owner) if owner != id_of(volume)? => {
-            Err(Error::Foreign { location: location.name().into() })
-        }
-        _ => Ok(()),
+        Some(owner) if owner == store => Ok(true),
+        Some(_) => Err(Error::Foreign { location: location.name().into() }),
+        None => Ok(false),
     }
 }
 
@@ -142,15 +149,11 @@ pub(super) fn id_of(volume: &Volume) -> Result<String> {
 
 /// Makes the location that of the store, unless it is another one's.
 pub(super) fn claim(location: &Location, store: &str) -> Result<()> {
-    match owner(location)? {
-        Some(owner) if owner == store => Ok(()),
-        Some(_) => Err(Error::Foreign { location: location.name().into() }),
-        None => {
-            let mark = Mark { format: FORMAT, store: store.to_owned() };
-            let bytes = serde_json::to_vec(&mark).expect("a mark has nothing that JSON lacks");
-            location.put(MARK, bytes)
-        }
+    if is_of(location, store)? {
+        return Ok(());
     }
+    let mark = Mark { format: FORMAT, store: store.to_owned() };
+    location.put(MARK, serde_json::to_vec(&mark).expect("a mark has nothing that JSON lacks"))
 }
 
 /// Reads which packs generations need. Lists that several have in common are read once.

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+/// Transfers at a time to a location that isn't configured.
+pub(super) const CONNECTIONS: usize = 4;
+
 /// Variables that begin so are options of a location.
 const VARIABLE_PREFIX: &str = "VERSO_LOCATION_";
 

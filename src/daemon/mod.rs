@@ -15,6 +15,7 @@ mod keys;
 mod locations;
 mod logger;
 mod mountpoint;
+mod newest;
 mod pins;
 mod plan;
 mod projects;

@@ -1,7 +1,7 @@
 //! The places that may have what is damaged in a store: backup locations.
 
-use super::jobs::scratch::Scratch;
 use super::locations;
+use super::newest::Newest;
 use crate::backup::{self, Location, LocationSpec};
 use crate::chunks;
 use crate::config::Config;
@@ -19,13 +19,7 @@ struct LocationSpare<'v> {
     volume: &'v Volume,
     spec: LocationSpec,
     /// A location that could not be opened is not asked again for each chunk: that may take minutes.
-    opened: Mutex<Option<Result<Opened, String>>>,
-}
-
-/// The generation as a volume, and the directory that goes with it.
-struct Opened {
-    volume: Arc<Volume>,
-    _scratch: Scratch,
+    opened: Mutex<Option<Result<Newest, String>>>,
 }
 
 /// The places outside of the store that scrubbing and repairs ask for chunks, in this order: the one place that knows all of them.
@@ -48,14 +42,9 @@ pub(super) fn lent<'s>(spares: &'s [Box<dyn Spare + 's>]) -> Vec<&'s dyn Spare> 
 }
 
 impl LocationSpare<'_> {
-    fn open(&self) -> backup::Result<Opened> {
+    fn open(&self) -> backup::Result<Newest> {
         let location = Arc::new(Location::open(&self.spec)?);
-        let manifest = backup::find(&location, None)?;
-        let scratch = Scratch::new(None)?;
-        let packs =
-            backup::prepare(&location, &manifest, scratch.path(), SCRATCH_BYTES, &Unattended)?;
-        let volume = self.volume.open_copy(scratch.path(), Arc::new(packs))?;
-        Ok(Opened { volume, _scratch: scratch })
+        Newest::open(&location, self.volume, SCRATCH_BYTES, &Unattended)
     }
 }
 

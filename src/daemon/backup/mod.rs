@@ -8,6 +8,7 @@ pub(super) use state::{concerns, places};
 
 use super::jobs::backups::{Wishes, with_location};
 use super::jobs::follow::follow;
+use super::locations::CONNECTIONS;
 use super::secrets::Given;
 use super::status::{mounted_stores, store_of};
 use super::waited::{Shown, waited_task};
@@ -24,9 +25,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Transfers at a time, where the settings say nothing.
-const CONNECTIONS: usize = 4;
 
 /// `verso backup`
 pub(super) fn backup(command: &BackupCommand, given: &Given) -> Result<(), Failure> {

@@ -2,11 +2,11 @@
 //! `verify`) never run by themselves; they are told in `options` which location is meant.
 
 use super::Schedules;
-use super::scratch::Scratch;
 use crate::backup::{self, Drilled, Error, Location, LocationSpec, MakeOptions, Sample, Verified};
 use crate::cli::{Failure, drilled_line, plan_line, verified_line};
 use crate::config::{BackupConfig, Config, format_bytes};
-use crate::daemon::locations;
+use crate::daemon::locations::{self, CONNECTIONS};
+use crate::daemon::newest::Newest;
 use crate::fs::Volume;
 use crate::jobs::{Job, Order, Outcome, Work};
 use crate::recall::Stored;
@@ -30,8 +30,6 @@ const CONTINUOUS: &str = "every 30s";
 const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What an upload left that broke off is removed when it is so old: till then it may be under way.
 const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Transfers at a time to a location that isn't configured.
-const CONNECTIONS: usize = 4;
 
 /// What is done at a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +129,7 @@ pub(super) fn check_schedules(backup: &BackupConfig, schedules: &Schedules) -> R
 
 impl Work for AtLocation {
     fn has_work(&self) -> bool {
-        let is_named = |backup: &&BackupConfig| Some(&backup.name) == self.name.as_ref();
-        let backup = self.config.backups.iter().find(is_named);
-        let is_continuous =
-            self.what == What::Backup { full: false } && backup.is_some_and(|b| b.continuous);
-        !is_continuous || self.seen.load(Ordering::Relaxed) != self.volume.commits()
+        !self.is_up_to_date()
     }
 
     fn run(&self, order: &Order, task: &dyn Task) -> Result<Outcome, String> {
@@ -170,6 +164,15 @@ impl AtLocation {
             .map_err(|failure| failure.message)
     }
 
+    /// Whether this is a continuous backup, and nothing has changed since its last run.
+    fn is_up_to_date(&self) -> bool {
+        let is_named = |backup: &&BackupConfig| Some(&backup.name) == self.name.as_ref();
+        let backup = self.config.backups.iter().find(is_named);
+        let is_continuous =
+            self.what == What::Backup { full: false } && backup.is_some_and(|b| b.continuous);
+        is_continuous && self.seen.load(Ordering::Relaxed) == self.volume.commits()
+    }
+
     fn back_up(
         &self,
         location: &Location,
@@ -179,9 +182,7 @@ impl AtLocation {
         task: &dyn Task,
     ) -> backup::Result<Outcome> {
         let commits = self.volume.commits();
-        let is_continuous = backup.is_some_and(|backup| backup.continuous) && !full;
-        if is_continuous && order.options.is_null() && self.seen.load(Ordering::Relaxed) == commits
-        {
+        if order.options.is_null() && self.is_up_to_date() {
             return Ok(Outcome::done("nothing has changed", json!(null)));
         }
         let connections = backup.map_or(CONNECTIONS, |backup| backup.connections.get());
@@ -217,17 +218,13 @@ impl AtLocation {
         all: bool,
         task: &dyn Task,
     ) -> backup::Result<Outcome> {
-        let manifest = backup::find(location, None)?;
-        let scratch = Scratch::new(None)?;
-        task.step("fetching the metadata");
-        let packs = backup::prepare(location, &manifest, scratch.path(), SCRATCH_BYTES, task)?;
-        let copy = self.volume.open_copy(scratch.path(), Arc::new(packs))?;
+        let newest = Newest::open(location, &self.volume, SCRATCH_BYTES, task)?;
         let seed = sys::random_bytes::<8>().map_or(0, u64::from_le_bytes);
         let bytes_max = if all { u64::MAX } else { SAMPLE_BYTES };
-        let (ours, theirs) = (Stored::new(&self.volume, 0, 0), Stored::new(&copy, 0, 0));
+        let (ours, theirs) = (Stored::new(&self.volume, 0, 0), Stored::new(&newest.volume, 0, 0));
         let sample = Sample { bytes_max, seed };
-        let compared = backup::compare(&ours, &theirs, manifest.moment(), &sample, task)?;
-        let drilled = Drilled { generation: manifest.generation, ..compared };
+        let compared = backup::compare(&ours, &theirs, newest.manifest.moment(), &sample, task)?;
+        let drilled = Drilled { generation: newest.manifest.generation.clone(), ..compared };
         if let Some(first) = drilled.differences.first() {
             let why = format!("{}; the first one: {first}", drilled_line(&drilled));
             return Err(Error::Location { location: location.name().into(), why });

@@ -14,7 +14,7 @@ use crate::fs::{Error, Result};
 use crate::model::{ChunkId, ChunkRef};
 use crate::sys::{Task, failpoint};
 use parking_lot::MutexGuard;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that are fetched before they are written back.
 const HEAL_BYTES: usize = 4 << 20;
@@ -219,11 +219,7 @@ impl Volume {
     /// The chunks that something shows, in the tables or in memory, and those that they are stored as differences to.
     pub(super) fn needed_chunks(&self) -> Result<IdSet> {
         let last = self.meta.last_chunk();
-        let in_memory: HashSet<ChunkId> = self
-            .chunks_in_memory()
-            .flat_map(|chunk| [Some(chunk.id), chunk.base])
-            .flatten()
-            .collect();
+        let in_memory = self.ids_in_memory();
         self.meta.snapshot(|view| {
             let mut needed = IdSet::named(view, last)?;
             in_memory.iter().for_each(|id| needed.insert(*id));

@@ -298,4 +298,9 @@ impl Volume {
     pub(in crate::fs) fn chunks_in_memory(&self) -> impl Iterator<Item = ChunkRef> {
         self.ingest.pending().into_iter().chain(self.chunks_in_overlays())
     }
+
+    /// Those, and what they are stored as differences to.
+    pub(in crate::fs) fn ids_in_memory(&self) -> HashSet<ChunkId> {
+        self.chunks_in_memory().flat_map(|chunk| [Some(chunk.id), chunk.base]).flatten().collect()
+    }
 }

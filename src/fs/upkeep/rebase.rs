@@ -10,7 +10,7 @@ use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::View;
 use crate::model::{ChunkId, ChunkRef};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Chunks that are stored anew in one transaction.
 const CHUNKS_PER_COMMIT: usize = 256;
@@ -20,11 +20,7 @@ impl Volume {
     pub(super) fn rebase_last_ones(&self, stop: &dyn Fn() -> bool) -> Result<Moved> {
         let last = self.meta.last_chunk();
         // Uncommitted differences: their bases are needed by more than the table knows.
-        let in_memory: HashSet<ChunkId> = self
-            .chunks_in_memory()
-            .flat_map(|chunk| [Some(chunk.id), chunk.base])
-            .flatten()
-            .collect();
+        let in_memory = self.ids_in_memory();
         let mut chunks = self.meta.snapshot(|view| {
             // Each run would look through all extents for nothing.
             if !view.has_differences()? {
