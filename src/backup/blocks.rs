@@ -3,6 +3,7 @@
 //! `meta.db` is cut into blocks of one size, since SQLite changes pages where they lie. New blocks are compressed into a file of no name first, so that
 //! the metadata is held on to only for as long as that takes, and sent from there.
 
+use super::damaged;
 use super::location::Location;
 use super::manifest::{Block, Manifest, StoredFile};
 use super::{Error, Result};
@@ -220,7 +221,11 @@ impl<'l> BlockReader<'l> {
     fn verified(&self, key: &str, block: &Block, stored: Option<&[u8]>) -> Result<Vec<u8>> {
         let plain = stored.and_then(|stored| zstd::bulk::decompress(stored, BLOCK_BYTES).ok());
         let plain = plain.filter(|plain| *blake3::hash(plain).as_bytes() == block.hash);
-        plain.ok_or_else(|| self.damaged(key, "a block of it is not what it was"))
+        plain.ok_or_else(|| {
+            let error = self.damaged(key, "a block of it is not what it was");
+            damaged::note(self.location, &error);
+            error
+        })
     }
 
     fn damaged(&self, key: &str, why: &str) -> Error {

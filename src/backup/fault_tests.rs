@@ -163,3 +163,51 @@ fn a_full_generation_is_whole_where_a_pack_is_damaged_by_now() {
         site.expect_whole(&store, &site.moments.clone());
     });
 }
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn metadata_that_was_found_damaged_is_not_built_upon() {
+    both(|mut site| {
+        site.live(1);
+        site.back_up(false);
+        let manifest = newest(&site.location).unwrap().unwrap();
+        let series = site.shelf().join("series").join(&manifest.series);
+        for object in &manifest.objects {
+            let path = series.join("metadata").join(object);
+            let len = std::fs::metadata(&path).unwrap().len() as usize;
+            std::fs::write(path, vec![0; len]).unwrap();
+        }
+        site.back_up(false);
+        let found = verify(&site.location, true, true, &Unattended).unwrap();
+        assert_eq!(found.newest_whole, None, "nobody had looked, so it was built upon");
+        let made = site.back_up(false);
+        let found = verify(&site.location, true, true, &Unattended).unwrap();
+        assert_eq!(found.newest_whole, Some(made.generation), "{:?}", found.faults);
+        let store = site.restore(None, "copy");
+        site.expect_whole(&store, &site.moments.clone());
+    });
+}
+
+#[test]
+fn what_is_damaged_here_and_there_keeps_the_rest_from_nothing() {
+    let mut site = Site::new(false);
+    site.live(1);
+    site.back_up(false);
+    let manifest = newest(&site.location).unwrap().unwrap();
+    let series = site.shelf().join("series").join(&manifest.series);
+    let pack = catalog::PackLists::new(&site.location).packs(&manifest).unwrap().remove(0);
+    flip(&series.join("packs").join(pack.parts[0].name(pack.id())));
+    flip(&site.volume.store_path().join("packs").join(format!("{}.pack", pack.id())));
+    assert_eq!(verify(&site.location, true, true, &Unattended).unwrap().faults_total, 1);
+    site.live(2);
+    let made = site.back_up(false);
+    assert!(made.sent_bytes > 0);
+    let found = verify(&site.location, true, true, &Unattended).unwrap();
+    assert_eq!(found.faults_total, 1, "what both have lost: {:?}", found.faults);
+}

@@ -5,6 +5,7 @@
 
 use super::blocks::BlockWriter;
 use super::catalog;
+use super::damaged;
 use super::location::Location;
 use super::manifest::{FORMAT, Manifest, PACK_LIST, PACKS_PER_LIST, Pack, StoredFile, metadata_of};
 use super::parts::{KnownParts, Sender};
@@ -14,7 +15,7 @@ use crate::fs::{Frozen, Volume};
 use crate::model::{Moment, Timestamp, second_name};
 use crate::sys::{self, Task, failpoint};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 
 /// How often a run begins anew because upkeep removed a pack that it was about to send.
@@ -64,12 +65,14 @@ pub fn make(
     catalog::claim(location, &store)?;
     let newest = catalog::newest(location)?.filter(|newest| newest.store == store);
     let before = newest.as_ref().map(|newest| newest.series.clone());
+    let name = newest.as_ref().map(|newest| newest.generation.clone());
     let base = newest.filter(|_| !options.full);
     let series = match &base {
         Some(base) => base.series.clone(),
         None => begin_series(location, &store, now)?,
     };
-    let run = Run { volume, location, options, store, series, before, base, now, task };
+    let run =
+        Run { volume, location, options, store, series, before, newest: name, base, now, task };
     for _ in 0..ROUNDS_MAX {
         match run.round() {
             Err(Error::PackGone(pack)) => {
@@ -103,6 +106,8 @@ struct Run<'a> {
     series: String,
     /// The series of the newest generation that there is.
     before: Option<String>,
+    /// Its name.
+    newest: Option<String>,
     base: Option<Manifest>,
     now: Timestamp,
     task: &'a dyn Task,
@@ -121,10 +126,10 @@ impl Run<'_> {
         failpoint::hit("backup-after-packs");
 
         self.task.step("reading the metadata");
-        let present = catalog::lens_below(self.location, &metadata_of(&self.series))?;
+        let present = self.present_blocks()?;
         let frozen = self.volume.freeze()?;
         let moment = frozen.moment();
-        let generation = generation_name(moment)?;
+        let generation = generation_name(moment, self.newest.as_deref())?;
         let mut blocks =
             BlockWriter::new(&generation, self.base.as_ref(), &present, self.volume.store_path())?;
         let mut files = self.store_files(&frozen, &mut blocks)?;
@@ -156,6 +161,16 @@ impl Run<'_> {
             generation,
         };
         self.finish(&manifest)
+    }
+
+    /// The series' objects with blocks that may be built upon: their names, and lengths.
+    fn present_blocks(&self) -> Result<HashMap<String, u64>> {
+        let prefix = metadata_of(&self.series);
+        let mut present = catalog::lens_below(self.location, &prefix)?;
+        for name in damaged::noted(self.location, &prefix)? {
+            present.remove(&name);
+        }
+        Ok(present)
     }
 
     /// The store's own files, the header last.
@@ -248,11 +263,15 @@ struct Begun {
     at: i64,
 }
 
-/// Names are in the order of moments; of two with the same moment any is the newer one.
-fn generation_name(moment: Moment) -> Result<String> {
+/// Names are in the order of moments, and of those with the same moment in the order in which they were made: after one that was
+/// found damaged, a whole one of a drive that nobody used since must be the newest.
+fn generation_name(moment: Moment, newest: Option<&str>) -> Result<String> {
     let nanos = moment.0.rem_euclid(1_000_000_000);
-    let second = second_name(moment);
-    Ok(format!("{}.{nanos:09}Z{}", second.trim_end_matches('Z'), random_tail()?))
+    let name = format!("{}.{nanos:09}Z-", second_name(moment).trim_end_matches('Z'));
+    let before = newest.and_then(|newest| newest.strip_prefix(&name)?.get(..4));
+    let before = before.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let number = before.map_or(0, |before| before.saturating_add(1));
+    Ok(format!("{name}{number:04x}{}", random_tail()?))
 }
 
 fn random_tail() -> Result<String> {

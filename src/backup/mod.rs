@@ -2,6 +2,7 @@
 
 mod blocks;
 mod catalog;
+mod damaged;
 mod directory;
 mod drill;
 mod error;

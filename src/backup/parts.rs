@@ -2,6 +2,7 @@
 //! generation.
 
 use super::catalog::lens_below;
+use super::damaged;
 use super::location::Location;
 use super::manifest::{Pack, Part, packs_of};
 use super::parallel::each;
@@ -78,6 +79,8 @@ pub(super) struct Sender<'a> {
     known: Mutex<KnownParts>,
     /// What is there: names of parts, and their lengths.
     present: Mutex<HashMap<String, u64>>,
+    /// Names of those of them that were found to be damaged.
+    damaged: HashSet<String>,
 }
 
 /// How far a call of [`Sender::send`] is; all in bytes.
@@ -96,8 +99,9 @@ impl<'a> Sender<'a> {
         known: KnownParts,
     ) -> Result<Sender<'a>> {
         let present = lens_below(location, &packs_of(series))?;
+        let damaged = damaged::noted(location, &packs_of(series))?;
         let (known, present) = (Mutex::new(known), Mutex::new(present));
-        Ok(Sender { volume, location, series, before: None, known, present })
+        Ok(Sender { volume, location, series, before: None, known, present, damaged })
     }
 
     /// Takes what is damaged in the store from the series `before`, if that has it whole.
@@ -151,7 +155,7 @@ impl<'a> Sender<'a> {
         if let Some(part) = hash.map(|hash| Part { start, len, hash })
             && self.is_present(pack, &part)
         {
-            return Ok(part);
+            return self.mend(pack, part, progress, task);
         }
         task.pace(len);
         let mut bytes = self.read(pack, start, len)?;
@@ -166,6 +170,27 @@ impl<'a> Sender<'a> {
             progress.sent.fetch_add(len, Ordering::Relaxed);
             failpoint::hit("backup-after-part");
         }
+        Ok(part)
+    }
+
+    /// A part that is there: sent once more if it was found to be damaged there, and is what it was here.
+    fn mend(&self, pack: PackId, part: Part, progress: &Progress, task: &dyn Task) -> Result<Part> {
+        let name = part.name(pack);
+        if !self.damaged.contains(&name) {
+            return Ok(part);
+        }
+        task.pace(part.len);
+        let bytes = self.read(pack, part.start, part.len)?;
+        if *blake3::hash(&bytes).as_bytes() != part.hash {
+            // As long as neither has it, the other parts must not wait for it.
+            log::error!("{name} is damaged at {} and in the store", self.location.name());
+            return Ok(part);
+        }
+        let key = format!("{}{name}", packs_of(self.series));
+        self.location.put(&key, bytes)?;
+        progress.sent.fetch_add(part.len, Ordering::Relaxed);
+        damaged::mended(self.location, &key)?;
+        log::info!("{}: {key} was damaged, and is whole again", self.location.name());
         Ok(part)
     }
 

@@ -5,6 +5,7 @@
 
 use super::blocks::BlockReader;
 use super::catalog::PackLists;
+use super::damaged;
 use super::location::Location;
 use super::manifest::{Manifest, Pack, StoredFile};
 use super::packs::RemotePacks;
@@ -210,7 +211,9 @@ pub(super) fn fetch_pack(
         let key = manifest.part_key(pack.id(), part);
         let bytes = location.get(&key)?;
         if bytes.len() as u64 != part.len || *blake3::hash(&bytes).as_bytes() != part.hash {
-            return Err(Error::damaged(location.name(), &key, "its bytes are not what they were"));
+            let error = Error::damaged(location.name(), &key, "its bytes are not what they were");
+            damaged::note(location, &error);
+            return Err(error);
         }
         file.write_all(&bytes).map_err(io_error(path))?;
     }

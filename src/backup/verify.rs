@@ -4,6 +4,7 @@ use super::Error;
 use super::Result;
 use super::blocks::BlockReader;
 use super::catalog::{Catalog, PackLists};
+use super::damaged;
 use super::location::Location;
 use super::manifest::{Manifest, Pack, Part, metadata_of, packs_of};
 use crate::sys::Task;
@@ -182,7 +183,14 @@ impl Look<'_> {
                     Ok(bytes) if *blake3::hash(&bytes).as_bytes() == part.hash => {
                         self.report.read_bytes += part.len;
                     }
-                    Ok(_) => self.fault_of(key, "its bytes are not what they were", need),
+                    Ok(_) => {
+                        let why = "its bytes are not what they were";
+                        damaged::note(
+                            self.location,
+                            &Error::damaged(self.location.name(), key, why),
+                        );
+                        self.fault_of(key, why, need);
+                    }
                     Err(Error::NotFound { .. }) => {
                         self.fault_of(key, "it is missing", need);
                     }
