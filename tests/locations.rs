@@ -221,6 +221,13 @@ fn azure_blob() {
     drop(whole_matrix(Kind::Azure, 20));
 }
 
+#[test]
+fn google_cloud_storage() {
+    // More than one page of a listing, and more than one batch of deletions.
+    let Some(server) = whole_matrix(Kind::Gcs, 130) else { return };
+    who_may_only_append_is_refused_to_delete(&server);
+}
+
 fn who_may_only_append_is_refused_to_delete(server: &Server) {
     let location = open(&server.append_only("p"));
     location.put("a/b", vec![1, 2]).unwrap();

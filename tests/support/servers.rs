@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SECRET: &str = "aHVudGVyMi1odW50ZXIyLWh1bnRlcjI=";
 /// What is not.
 const WRONG: &str = "d3JvbmctaHVudGVyLXdyb25nLWh1bnRlcg==";
+/// The token of one who can delete nothing.
+const APPEND: &str = "YXBwZW5kLWFwcGVuZC1hcHBlbmQtYXBwZW5k";
 const USER: &str = "verso";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +35,12 @@ pub(crate) enum Kind {
     Ftp,
     Webdav,
     Azure,
+    Gcs,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::S3, Kind::Sftp, Kind::Ftp, Kind::Webdav, Kind::Azure];
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::S3, Kind::Sftp, Kind::Ftp, Kind::Webdav, Kind::Azure, Kind::Gcs];
 
     fn program(self) -> PathBuf {
         let within = |name: &str| Path::new(PROGRAMS).join(name);
@@ -46,6 +50,8 @@ impl Kind {
             Kind::Ftp => within("bin/python"),
             Kind::Webdav => within("bin/wsgidav"),
             Kind::Azure => within("node_modules/.bin/azurite-blob"),
+            // Only to be there: it is served by a program of ours around it.
+            Kind::Gcs => within("bin/gcp-storage-emulator"),
         }
     }
 }
@@ -128,6 +134,10 @@ impl Server {
                 ),
                 &[("account_key", SECRET)],
             ),
+            Kind::Gcs => spec(
+                format!("gcs://backups/{prefix}?endpoint=http://{at}&disable_vm_metadata=true"),
+                &[("token", SECRET)],
+            ),
         }
     }
 
@@ -139,16 +149,21 @@ impl Server {
             Kind::Sftp => ("key", self.path("wrong_key")),
             Kind::Ftp | Kind::Webdav => ("password", WRONG.to_owned()),
             Kind::Azure => ("account_key", WRONG.to_owned()),
+            Kind::Gcs => ("token", WRONG.to_owned()),
         };
         wrong.options.insert(name.to_owned(), value);
         wrong
     }
 
-    /// The same for a user who can delete nothing, at S3 and FTP.
+    /// The same for a user who can delete nothing, at S3, FTP and GCS.
     pub(crate) fn append_only(&self, prefix: &str) -> LocationSpec {
         let mut spec = self.spec(prefix);
         if self.kind == Kind::Ftp {
             spec.uri = spec.uri.replace(&format!("{USER}@"), "append@");
+            return spec;
+        }
+        if self.kind == Kind::Gcs {
+            spec.options.insert("token".to_owned(), APPEND.to_owned());
             return spec;
         }
         let (id, secret) = self.keys[1].clone();
@@ -157,7 +172,7 @@ impl Server {
         spec
     }
 
-    /// Where its objects lie as files; those of S3 and Azure don't.
+    /// Where its objects lie as files; those of S3, Azure and GCS don't.
     pub(crate) fn files(&self) -> PathBuf {
         self.dir.path().join("files")
     }
@@ -246,7 +261,10 @@ fn spawn(kind: Kind, dir: &Path, port: u16) -> Child {
 
 fn command(kind: Kind, dir: &Path, port: &str) -> Command {
     let files = dir.join("files");
-    let mut command = Command::new(kind.program());
+    let mut command = match kind {
+        Kind::Gcs => Command::new(Path::new(PROGRAMS).join("bin/python")),
+        _ => Command::new(kind.program()),
+    };
     match kind {
         Kind::S3 => {
             // So many requests are taken from anybody, until the set-up is done.
@@ -266,6 +284,9 @@ fn command(kind: Kind, dir: &Path, port: &str) -> Command {
             command.env("PATH", path).env("AZURITE_ACCOUNTS", format!("{USER}:{SECRET}"));
             command.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
             command.args(["--blobHost", "127.0.0.1", "--blobPort", port, "--location"]).arg(files);
+        }
+        Kind::Gcs => {
+            command.args([SETUP, "serve-gcs", port]).arg(files).args([SECRET, APPEND]);
         }
         Kind::Sftp => {
             let settings = dir.join("sshd_config");
