@@ -8,6 +8,8 @@ pub(super) mod follow;
 mod retention;
 pub(super) mod scratch;
 mod scrub;
+#[cfg(test)]
+mod years;
 
 pub(super) use scrub::Repairs;
 
