@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // all of it is test code
 
+#[path = "backup_crash/daemon.rs"]
+mod daemon;
 #[path = "support/failpoints.rs"]
 mod failpoints;
 
@@ -53,6 +55,10 @@ impl Site {
     }
 
     fn run(&self, words: &str, failpoint: Option<&str>) -> Ran {
+        Ran(self.command(words, failpoint).output().unwrap())
+    }
+
+    fn command(&self, words: &str, failpoint: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_verso"));
         command.args(words.split_whitespace()).stdin(Stdio::null());
         command.env_remove("VERSO_ENCRYPTION__KEY_FILE").env_remove("VERSO_CONFIG");
@@ -63,7 +69,8 @@ impl Site {
         if let Some(name) = failpoint {
             command.env("VERSO_FAILPOINT", name);
         }
-        Ran(command.current_dir(self.dir.path()).output().unwrap())
+        command.current_dir(self.dir.path());
+        command
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -131,14 +138,20 @@ impl Site {
 }
 
 fn content(seed: u64) -> Vec<u8> {
+    noise(seed, 1_300_000)
+}
+
+/// Bytes that don't compress and don't repeat.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::new();
-    while bytes.len() < 1_300_000 {
+    while bytes.len() < len {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         bytes.extend_from_slice(&state.to_le_bytes());
     }
+    bytes.truncate(len);
     bytes
 }
 
@@ -177,8 +190,7 @@ fn killed_while_pruning(site: &mut Site, step: &str) -> bool {
     for _ in 0..5 {
         site.run("backup run shelf/ --store store --full", None).ok();
     }
-    let prune = "backup prune shelf/ --store store --keep 1s";
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let prune = "backup prune shelf/ --store store --keep 0s";
     let killed = site.run(prune, Some(step)).was_killed();
     site.expect_whole(step);
     site.run(prune, None).ok();
