@@ -12,16 +12,26 @@ use crash_support::erasing::Erasure;
 use crash_support::load::Writer;
 use crash_support::{Rng, Scratch, is_root_or_skip, rounds};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WRITERS: usize = 4;
 /// Failpoints of erasing, which no load does.
 const ERASING: &str = "erase-";
 /// Failpoints of scrubbing, which `tests/scrub.rs` dies at: no load brings chunks back.
 const SCRUBBING: &str = "scrub-";
-/// Loads that may be needed to reach a failpoint.
-const TRIES_MAX: usize = 3;
+/// How long the loads may take that are to reach a failpoint, one after the other. Each ends with an ordinary stop, which passes failpoints too; the last
+/// one only makes a failing test end.
+const PATIENCE: [Duration; 3] =
+    [Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(90)];
+/// How long a load may take to come by once more: nothing hangs on it.
+const PATIENCE_LATER: Duration = Duration::from_secs(2);
+/// Drives that are killed at the same time: each of them waits for its daemon most of the time.
+const LANES: usize = 4;
+/// Failpoints of a log that has become long, which is what attributes of this size make it soon.
+const OF_A_LONG_LOG: &str = "checkpoint-";
+const ATTRIBUTE_BYTES: usize = 60_000;
 
 #[test]
 fn killed_at_random_moments() {
@@ -75,24 +85,48 @@ fn killed_at_every_failpoint() {
         !name.starts_with(ERASING) && !name.starts_with(SCRUBBING) && !has_its_own
     });
     assert!(!names.is_empty(), "no failpoint in the sources");
-    let mut silent = Vec::new();
-    for name in &names {
-        // What upkeep comes by depends on what the load happens to do.
-        if !(0..TRIES_MAX).any(|_| dies_at(name, 1, &mut rng)) {
-            silent.push(name);
-            continue;
+    let count = names.len();
+    let silent = in_lanes(names, &mut rng, |name, rng| {
+        if !PATIENCE.iter().any(|patience| dies_at(name, 1, *patience, rng)) {
+            return Some(name.to_owned());
         }
-        let later = 2 + rng.below(6);
-        dies_at(name, later, &mut rng);
-    }
-    println!("{} failpoints", names.len());
+        // Encryption makes no other steps of it.
+        if key_file().is_none() {
+            let later = 2 + rng.below(6);
+            dies_at(name, later, PATIENCE_LATER, rng);
+        }
+        None
+    });
+    println!("{count} failpoints");
     assert!(silent.is_empty(), "no load reached {silent:?}");
+}
+
+/// Does `work` for each of the names, on some threads; what it says, where it says something.
+fn in_lanes<T: Send>(
+    names: impl IntoIterator<Item = String>,
+    rng: &mut Rng,
+    work: impl Fn(&str, &mut Rng) -> Option<T> + Sync,
+) -> Vec<T> {
+    let jobs: Vec<(String, Rng)> = names.into_iter().map(|name| (name, rng.fork())).collect();
+    let (jobs, said) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
+    let next = || jobs.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                while let Some((name, mut rng)) = next() {
+                    let words = work(&name, &mut rng);
+                    said.lock().unwrap().extend(words);
+                }
+            });
+        }
+    });
+    said.into_inner().unwrap()
 }
 
 /// Whether the daemon died at the `hit`-th pass of the failpoint, with nothing lost. The store was left by a kill
 /// before, so that the steps of recovery are passed too.
-fn dies_at(name: &str, hit: u64, rng: &mut Rng) -> bool {
-    let scratch = Scratch::new("failpoint");
+fn dies_at(name: &str, hit: u64, patience: Duration, rng: &mut Rng) -> bool {
+    let scratch = Scratch::in_memory("failpoint");
     let (store, mountpoint) = (scratch.path("store"), scratch.dir("mnt"));
     let drive = Drive::start(&store, &mountpoint);
     let mut earlier = new_writers(&mountpoint, "earlier", rng);
@@ -103,7 +137,10 @@ fn dies_at(name: &str, hit: u64, rng: &mut Rng) -> bool {
     let mut drive = Drive::spawn(&store, &mountpoint, &options);
     let mut writers = Vec::new();
     if drive.wait_until_mounted().is_ok() {
-        writers = load_until_death(&mut drive, rng);
+        if name.starts_with(OF_A_LONG_LOG) {
+            lengthen_log(&mountpoint.join("attributes"), patience, rng);
+        }
+        writers = load_until_death(&mut drive, patience, rng);
     }
     let died = drive.ended_by_signal() == Some(libc::SIGKILL);
     drive.kill();
@@ -116,16 +153,29 @@ fn dies_at(name: &str, hit: u64, rng: &mut Rng) -> bool {
     died
 }
 
-/// How long a load may take to reach a failpoint.
-const REACH_WAIT: Duration = Duration::from_secs(10);
+/// Gives a file attributes of which each takes many pages of the log, until the daemon dies: there is no telling when a slow machine would come to
+/// that with small changes.
+fn lengthen_log(file: &Path, patience: Duration, rng: &mut Rng) {
+    let begun = Instant::now();
+    if std::fs::write(file, "").is_err() {
+        return;
+    }
+    let flags = rustix::fs::XattrFlags::empty();
+    while begun.elapsed() < patience {
+        let value = rng.bytes(ATTRIBUTE_BYTES);
+        if rustix::fs::setxattr(file, "user.long", &value, flags).is_err() {
+            return;
+        }
+    }
+}
 
 /// Works until the daemon dies; when it does not, asks it to end, which passes the failpoints of stopping.
-fn load_until_death(drive: &mut Drive, rng: &mut Rng) -> Vec<Writer> {
+fn load_until_death(drive: &mut Drive, patience: Duration, rng: &mut Rng) -> Vec<Writer> {
     // The daemon may die while the directories are made.
     let dir = |n: usize| drive.mountpoint.join(format!("writer-{n}"));
     let mut writers: Vec<Writer> =
         (0..WRITERS).map_while(|n| Writer::new(dir(n), rng.fork()).ok()).collect();
-    load_for(&mut writers, REACH_WAIT);
+    load_for(&mut writers, patience);
     if !drive.has_died(Duration::from_millis(200)) {
         let _ = std::process::Command::new("umount").arg(&drive.mountpoint).status();
     }
@@ -134,7 +184,7 @@ fn load_until_death(drive: &mut Drive, rng: &mut Rng) -> Vec<Writer> {
 }
 
 fn load_for(writers: &mut [Writer], time: Duration) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     std::thread::scope(|scope| {
         for writer in writers {
             scope.spawn(move || writer.work(|| begun.elapsed() > time));
@@ -159,24 +209,30 @@ fn killed_while_erasing() {
     // Steps of what an erase does by way of others.
     names
         .extend(["compact-after-commit", "pack-remove-before", "collect-after"].map(str::to_owned));
-    for name in &names {
-        let mut erasure = Erasure::new(&mut rng);
-        erasure.stop_and_check();
-        // What is encrypted can't be found even before.
-        let nothing = erasure.left().is_empty();
-        assert_eq!(nothing, key_file().is_some(), "there is nothing to erase");
-        erasure.start(Some(name));
-        assert!(!erasure.erase(), "{name} was not reached");
-        assert_eq!(erasure.died_by(), Some(libc::SIGKILL), "{name}");
-        erasure.start(None);
-        erasure.check_what_stays(name);
-        assert!(erasure.erase(), "{name}: it can't be repeated");
-        erasure.check_what_stays(name);
-        assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}, still mounted");
-        erasure.stop_and_check();
-        assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}");
-    }
-    println!("killed at {} steps of erasing", names.len());
+    let count = names.len();
+    let _: Vec<()> = in_lanes(names, &mut rng, |name, rng| {
+        dies_erasing(name, rng);
+        None
+    });
+    println!("killed at {count} steps of erasing");
+}
+
+fn dies_erasing(name: &str, rng: &mut Rng) {
+    let mut erasure = Erasure::new(rng);
+    erasure.stop_and_check();
+    // What is encrypted can't be found even before.
+    let nothing = erasure.left().is_empty();
+    assert_eq!(nothing, key_file().is_some(), "there is nothing to erase");
+    erasure.start(Some(name));
+    let said = erasure.erase().expect_err("it was not reached");
+    assert_eq!(erasure.died_by(), Some(libc::SIGKILL), "{name}: {said}");
+    erasure.start(None);
+    erasure.check_what_stays(name);
+    assert_eq!(erasure.erase(), Ok(()), "{name}: it can't be repeated");
+    erasure.check_what_stays(name);
+    assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}, still mounted");
+    erasure.stop_and_check();
+    assert_eq!(erasure.left(), Vec::<String>::new(), "after {name}");
 }
 
 fn new_writers(mountpoint: &Path, name: &str, rng: &mut Rng) -> Vec<Writer> {

@@ -108,7 +108,7 @@ leftovers() {
     grep -E 'fuse\.|/dev/loop' /proc/self/mounts | grep -vE 'gvfsd|portal' | cut -d' ' -f1-3
     losetup -n -O BACK-FILE 2>/dev/null | sort
     ps -eo args= | grep -E '^([^ ]*/)?(verso|memfs|bindfs|fsx|pjdfstest|stress-ng|fio|dbench) ' | sort
-    ls -d /var/tmp/verso-test.* target/tmp/* 2>/dev/null
+    ls -d /var/tmp/verso-test.* /dev/shm/verso-* target/tmp/* 2>/dev/null
     return 0
 }
 

@@ -74,6 +74,23 @@ impl Drive {
         Ok(drive)
     }
 
+    /// As `start_with`, and waits until the daemon says that it is mounted: the mount answers a moment before the daemon's socket does, which commands ask.
+    pub(crate) fn start_ready(
+        store: &Path,
+        mountpoint: &Path,
+        options: &Options,
+    ) -> Result<Drive, String> {
+        let said = |log: &str| log.matches(" is mounted at ").count();
+        let before = said(&fs::read_to_string(log_of(mountpoint)).unwrap_or_default());
+        let mut drive = Drive::start_with(store, mountpoint, options)?;
+        while said(&drive.log()) == before {
+            if drive.has_died(Duration::from_millis(5)) {
+                return Err(drive.log());
+            }
+        }
+        Ok(drive)
+    }
+
     /// Waits until the mount answers; an error says why it never will.
     pub(crate) fn wait_until_mounted(&mut self) -> Result<(), String> {
         let begun = Instant::now();
@@ -92,7 +109,7 @@ impl Drive {
 
     /// Starts the daemon and does not wait for the mount.
     pub(crate) fn spawn(store: &Path, mountpoint: &Path, options: &Options) -> Drive {
-        let log = mountpoint.with_extension("log");
+        let log = log_of(mountpoint);
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         encryption::make_store(store);
         let mut command = wrapped(&options.wrapper);
@@ -179,6 +196,11 @@ impl Drop for Drive {
         }
         detach(&self.mountpoint);
     }
+}
+
+/// Where the daemons of a mount point say what they do.
+fn log_of(mountpoint: &Path) -> PathBuf {
+    mountpoint.with_extension("log")
 }
 
 /// The binary under test, behind `wrapper` where there is one.

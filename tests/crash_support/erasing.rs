@@ -27,7 +27,7 @@ pub(crate) struct Erasure {
 
 impl Erasure {
     pub(crate) fn new(rng: &mut Rng) -> Erasure {
-        let scratch = Scratch::new("erasing");
+        let scratch = Scratch::in_memory("erasing");
         let settings = vec![("VERSO_HISTORY__SLOT", "0s"), ("VERSO_JOBS__RETENTION", "never")];
         let options = Options { settings, ..Options::default() };
         let mut erasure = Erasure {
@@ -54,7 +54,7 @@ impl Erasure {
     pub(crate) fn start(&mut self, failpoint: Option<&str>) {
         let failpoint = failpoint.map(str::to_owned);
         let options = Options { failpoint, ..self.options.clone() };
-        let drive = Drive::start_with(&self.store(), &self.root(), &options);
+        let drive = Drive::start_ready(&self.store(), &self.root(), &options);
         self.drive = Some(drive.unwrap_or_else(|why| panic!("{why}")));
     }
 
@@ -77,11 +77,15 @@ impl Erasure {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    /// `verso erase` of the folder; whether it said that it was done.
-    pub(crate) fn erase(&self) -> bool {
+    /// `verso erase` of the folder; what it said unless it was done.
+    pub(crate) fn erase(&self) -> Result<(), String> {
         let mut command = verso();
         command.args(["erase", "--history", "--yes"]).arg(self.root().join(FOLDER));
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// The signal by which the daemon ended.

@@ -21,15 +21,34 @@ use std::time::Duration;
 /// Ten seconds' worth.
 const UNMOUNT_TRIES: u32 = 200;
 
-/// A directory for one test below cargo's directory for tests; removed when dropped, unless something is still mounted below.
+/// Where files are in memory, on most machines.
+const MEMORY: &str = "/dev/shm";
+/// What must be free there: tests of a kind go on side by side.
+const MEMORY_BYTES_MIN: u64 = 2 << 30;
+
+/// A directory for one test; removed when dropped, unless something is still mounted below.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Below cargo's directory for tests.
     pub(crate) fn new(test: &str) -> Scratch {
+        Scratch::below(Path::new(env!("CARGO_TARGET_TMPDIR")), test)
+    }
+
+    /// In memory, where there is room: for daemons that die while the machine lives, since what a disk does is no matter then.
+    pub(crate) fn in_memory(test: &str) -> Scratch {
+        let free = rustix::fs::statvfs(MEMORY).map_or(0, |found| found.f_bavail * found.f_frsize);
+        match free >= MEMORY_BYTES_MIN {
+            true => Scratch::below(Path::new(MEMORY), test),
+            false => Scratch::new(test),
+        }
+    }
+
+    fn below(parent: &Path, test: &str) -> Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique =
-            format!("{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique);
+            format!("verso-{test}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = parent.join(unique);
         std::fs::create_dir_all(&path).unwrap();
         Scratch(path.canonicalize().unwrap())
     }

@@ -39,7 +39,7 @@ pub(crate) struct Life {
 impl Life {
     /// On a new drive with slots of so many seconds.
     pub(crate) fn new(test: &str, slot: (&'static str, Duration), rng: &mut Rng) -> Life {
-        let scratch = Scratch::new(test);
+        let scratch = Scratch::in_memory(test);
         let settings = vec![("VERSO_HISTORY__SLOT", slot.0), ("VERSO_JOBS__RETENTION", "never")];
         let options = Options { settings, ..Options::default() };
         let mountpoint = scratch.dir("mnt");
@@ -67,22 +67,9 @@ impl Life {
     }
 
     pub(crate) fn start(&mut self) {
-        let drive = self.start_at(&self.root(), &self.options);
+        let drive = Drive::start_ready(&self.store(), &self.root(), &self.options);
         self.drive = Some(drive.unwrap_or_else(|why| panic!("{why}")));
         self.promise.note(&self.root(), now());
-    }
-
-    /// Mounts and waits until the daemon says so: the mount answers a moment before the daemon's socket does.
-    fn start_at(&self, mountpoint: &Path, options: &Options) -> Result<Drive, String> {
-        let said = |log: &str| log.matches(" is mounted at ").count();
-        let log = std::fs::read_to_string(mountpoint.with_extension("log")).unwrap_or_default();
-        let mut drive = Drive::start_with(&self.store(), mountpoint, options)?;
-        while said(&drive.log()) == said(&log) {
-            if drive.has_died(Duration::from_millis(20)) {
-                return Err(drive.log());
-            }
-        }
-        Ok(drive)
     }
 
     pub(crate) fn stop(&mut self) {
@@ -194,7 +181,7 @@ impl Life {
     fn mount_and_compare(&self, one: &Remembered, floor: i64, when: &str) -> bool {
         let (then, mut options) = (self.scratch.path("then"), self.options.clone());
         options.args = vec!["--at".to_owned(), moment_name(Moment(one.moment))];
-        let drive = self.start_at(&then, &options);
+        let drive = Drive::start_ready(&self.store(), &then, &options);
         let shown = drive.as_ref().map(|_| tree::read(&then));
         let is_young = now().saturating_sub(one.moment) < floor;
         if is_young {
