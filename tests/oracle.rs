@@ -48,20 +48,24 @@ fn lives(test: &str, slot: (&'static str, Duration)) {
     if !is_root_or_skip(test) {
         return;
     }
-    for round in 0..rounds(LIVES) {
-        let mut rng = Rng::announced(test);
-        let mut life = Life::new(test, slot, &mut rng);
-        live(&mut life);
-        live_with_little_kept(&mut life);
-        let compared = life.compared;
-        let (moments, done) = life.end();
-        println!("life {round}: {moments} moments, compared {compared} times; {done:?}");
-        assert!(compared >= COMPARED_MIN, "compared {compared} times only");
-        assert!(
-            done.values().sum::<usize>() > 3,
-            "next to nothing was done with the past: {done:?}"
-        );
-    }
+    // Each of them often waits for a second to end.
+    std::thread::scope(|scope| {
+        for round in 0..rounds(LIVES) {
+            let rng = Rng::announced(test);
+            scope.spawn(move || live_through(test, slot, round, rng));
+        }
+    });
+}
+
+fn live_through(test: &str, slot: (&'static str, Duration), round: usize, mut rng: Rng) {
+    let mut life = Life::new(test, slot, &mut rng);
+    live(&mut life);
+    live_with_little_kept(&mut life);
+    let compared = life.compared;
+    let (moments, done) = life.end();
+    println!("life {round}: {moments} moments, compared {compared} times; {done:?}");
+    assert!(compared >= COMPARED_MIN, "compared {compared} times only");
+    assert!(done.values().sum::<usize>() > 3, "next to nothing was done with the past: {done:?}");
 }
 
 /// All of it is within the floor.
