@@ -10,6 +10,7 @@ mod servers;
 use flaky::{Flaky, Mood};
 use servers::{Kind, Server, free_port, spec};
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 use versofs::backup::{Error, Location, LocationSpec, Patience, location_options};
@@ -120,6 +121,41 @@ fn takes_every_size(location: &Location, can_be_empty: bool) {
     location.delete(&["sizes/one".into(), "sizes/empty".into()]).unwrap();
 }
 
+/// What is longer than memory should hold: several parts to an object store, a stream to a server of files.
+const STREAM_BYTES: usize = 35 << 20;
+
+fn stream(location: &Location, key: &str, body: &[u8]) -> Result<u64, Error> {
+    let mut upload = location.writer(key)?;
+    for piece in body.chunks(300_000) {
+        if upload.write_all(piece).is_err() {
+            return Err(upload.take_failure().unwrap());
+        }
+    }
+    upload.finish()
+}
+
+fn takes_streams(location: &Location, can_be_empty: bool) {
+    let long = noise(STREAM_BYTES, 9);
+    for body in [&long[..], &long[..1], &[]] {
+        if body.is_empty() && !can_be_empty {
+            stream(location, "x/one", body).unwrap_err();
+            continue;
+        }
+        assert_eq!(stream(location, "x/one", body).unwrap(), body.len() as u64);
+        let mut read = Vec::new();
+        location.reader("x/one").unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == body, "{}", body.len());
+        assert_eq!(keys(location, ""), ["x/one"]);
+    }
+    let kept = location.get("x/one").unwrap();
+    let mut upload = location.writer("x/one").unwrap();
+    upload.write_all(&long).unwrap();
+    drop(upload);
+    assert!(location.get("x/one").unwrap() == kept);
+    assert_eq!(keys(location, ""), ["x/one"]);
+    location.delete(&["x/one".into()]).unwrap();
+}
+
 /// Eight at a time, into directories that aren't there yet.
 fn takes_many_at_once(location: &Location, each: usize) {
     let key = |thread: usize, n: usize| format!("many/{thread}/{n:04}");
@@ -172,6 +208,7 @@ fn whole_matrix(kind: Kind, each: usize) -> Option<Server> {
     let location = open(&server.spec("deep/prefix"));
     holds_what_is_put(&location);
     takes_every_size(&location, kind != Kind::Ftp);
+    takes_streams(&location, kind != Kind::Ftp);
     takes_many_at_once(&location, each);
     location.put("stays", vec![5; 10]).unwrap();
     assert_eq!(open(&server.spec("deep/prefix")).get("stays").unwrap(), [5; 10]);
@@ -187,6 +224,7 @@ fn a_directory() {
     let location = open(&spec(format!("file://{}/deep", dir.path().display()), &[]));
     holds_what_is_put(&location);
     takes_every_size(&location, true);
+    takes_streams(&location, true);
     takes_many_at_once(&location, 20);
 }
 
@@ -282,6 +320,36 @@ fn survives(server: &Server, moods: &[Mood]) {
     }
 }
 
+/// Parts are sent again; a stream is not, and leaves nothing.
+fn streams_survive(server: &Server, moods: &[Mood]) {
+    let proxy = Flaky::before(server.port);
+    let location = open(&server.through(proxy.port, "p"));
+    let body = noise(STREAM_BYTES, 3);
+    for mood in moods {
+        proxy.turns(*mood);
+        assert_eq!(stream(&location, "a/b", &body).unwrap(), body.len() as u64, "{mood:?}");
+        assert!(proxy.harmed() > 0, "{mood:?} did nothing");
+        proxy.turns(Mood::Fine);
+        assert!(location.get("a/b").unwrap() == body, "{mood:?}");
+        location.delete(&["a/b".into()]).unwrap();
+    }
+}
+
+fn streams_give_up(server: &Server, moods: &[Mood]) {
+    let proxy = Flaky::before(server.port);
+    let location = Location::open_with(&server.through(proxy.port, "p"), SHORT).unwrap();
+    let direct = open(&server.spec("p"));
+    let body = noise(STREAM_BYTES, 3);
+    for mood in moods {
+        proxy.turns(*mood);
+        let error = stream(&location, "stream/one", &body).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{mood:?}: {error:?}");
+        assert!(proxy.harmed() > 0, "{mood:?} did nothing");
+        proxy.turns(Mood::Fine);
+        assert!(direct.list("stream/").unwrap().is_empty(), "{mood:?}");
+    }
+}
+
 /// A location that stays as it is: a clear end, and nothing half-way.
 fn gives_up(server: &Server, moods: &[Mood]) {
     let proxy = Flaky::before(server.port);
@@ -321,6 +389,9 @@ fn s3_has_bad_days() {
         Mood::Silent,
     ];
     gives_up(&server, &moods);
+    // The beginning of an upload, and a part.
+    streams_survive(&server, &[Mood::Answers(503, 2), Mood::CutsUploads(half, 2)]);
+    streams_give_up(&server, &[Mood::CutsUploads(half, usize::MAX)]);
     what_is_stopped_ends_at_once(&server);
 }
 
@@ -341,6 +412,7 @@ fn sftp_has_bad_days() {
     let half = 2 << 20;
     survives(&server, &[Mood::CutsUploads(half, 1)]);
     gives_up(&server, &[Mood::CutsUploads(half, usize::MAX), Mood::Gone]);
+    streams_give_up(&server, &[Mood::CutsUploads(half, 1)]);
 }
 
 fn what_is_stopped_ends_at_once(server: &Server) {
@@ -413,10 +485,13 @@ fn a_full_disk_is_told_as_such() {
     let whole = noise(1 << 20, 4);
     location.put("a/b", whole.clone()).unwrap();
     let error = location.put("a/b", noise(8 << 20, 5));
+    let streamed = stream(&location, "a/c", &noise(8 << 20, 5));
     let (there, left) = (location.get("a/b"), fs::read_dir(format!("{at}/verso/.partial")));
     let left = left.map(Iterator::count);
     let unmounted = std::process::Command::new("umount").arg(at).status().unwrap();
-    assert!(matches!(error, Err(Error::Full { .. })), "{error:?}");
+    for error in [error.map(drop), streamed.map(drop)] {
+        assert!(matches!(error, Err(Error::Full { .. })), "{error:?}");
+    }
     assert!(there.unwrap() == whole);
     assert_eq!(left.unwrap(), 0);
     assert!(unmounted.success());

@@ -20,22 +20,25 @@ pub(super) struct Directory {
 impl Directory {
     /// Durable when it returns, under the name too; until then the old object is there.
     pub(super) fn put(&self, key: &str, body: &[u8]) -> Result<()> {
-        let written = || -> io::Result<()> {
+        let mut growing = self.grow(key)?;
+        growing.write(body)?;
+        growing.publish().map(drop)
+    }
+
+    /// A file that grows out of sight until it is published as `key`.
+    pub(super) fn grow(&self, key: &str) -> Result<Growing<'_>> {
+        let made = || -> io::Result<Growing<'_>> {
             let path = self.root.join(key);
             self.make_parents(&path)?;
             let partial = self.root.join(PARTIAL);
             make_dir(&partial)?;
             let temporary = partial.join(leftover_name()?);
-            let put = write_durably(&temporary, body).and_then(|()| fs::rename(&temporary, &path));
-            if put.is_err() {
-                // Best effort: the error that is reported is the first one.
-                let _ = fs::remove_file(&temporary);
-                return put;
-            }
-            sys::sync_dir(path.parent().unwrap_or(&self.root))
+            let file = File::create_new(&temporary)?;
+            let key = key.to_owned();
+            Ok(Growing { directory: self, key, file, temporary, path, bytes: 0 })
         };
         self.there(true)?;
-        written().map_err(|error| self.failed(key, &error))
+        made().map_err(|error| self.failed(key, &error))
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -183,6 +186,48 @@ impl Directory {
     }
 }
 
+/// What is being put at a directory. Dropped before it is published it leaves nothing.
+pub(super) struct Growing<'d> {
+    directory: &'d Directory,
+    key: String,
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Growing<'_> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.directory.failed(&self.key, &error))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Durable when it returns, under the name too. Its length.
+    pub(super) fn publish(self) -> Result<u64> {
+        let published = || -> io::Result<u64> {
+            self.file.sync_all()?;
+            let there = self.file.metadata()?.len();
+            if there != self.bytes {
+                let why = format!("of {} bytes that were written, {there} are there", self.bytes);
+                return Err(io::Error::other(why));
+            }
+            fs::rename(&self.temporary, &self.path)?;
+            sys::sync_dir(self.path.parent().unwrap_or(&self.directory.root))?;
+            Ok(there)
+        };
+        published().map_err(|error| self.directory.failed(&self.key, &error))
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        // Best effort; of what was published nothing is there by this name.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -193,10 +238,4 @@ fn make_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.and_then(|()| sys::sync_dir(path.parent().unwrap_or(Path::new("/")))),
     }
-}
-
-fn write_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
 }

@@ -170,6 +170,11 @@ impl Kind {
         matches!(self, Kind::S3 | Kind::Gcs | Kind::Azblob | Kind::VercelBlob)
     }
 
+    /// Whether an upload can be sent bit by bit. Of WebDAV opendal only knows uploads of one piece.
+    pub(super) fn streams(self) -> bool {
+        !matches!(self, Kind::Webdav | Kind::WebdavPlain)
+    }
+
     /// Whether files can be renamed there by us.
     pub(super) fn renames(self) -> bool {
         matches!(self, Kind::Sftp | Kind::Webdav | Kind::WebdavPlain)

@@ -1,7 +1,10 @@
 //! A place for backups, of any kind, as one small set of operations on whole objects.
 
 use super::directory::Directory;
+use super::download::Download;
 use super::remote::Remote;
+use super::stream::Stream;
+use super::upload::Upload;
 use super::uri::{LocationSpec, Target, without_secrets};
 use super::{Error, Result};
 use crate::model::Timestamp;
@@ -107,6 +110,27 @@ impl Location {
             Place::Directory(directory) => directory.put(key, &body),
             Place::Remote(remote) => remote.put(key, body),
         }
+    }
+
+    /// An upload to `key` of what doesn't fit into memory, or isn't all there yet. Nobody sees it before
+    /// [`Upload::finish`]; then it is as [`Location::put`] would have made it.
+    pub fn writer(&self, key: &str) -> Result<Upload<'_>> {
+        self.check(key)?;
+        Ok(match &self.place {
+            Place::Directory(directory) => Upload::to_directory(directory.grow(key)?),
+            Place::Remote(remote) => Upload::to_remote(Stream::new(remote, key)),
+        })
+    }
+
+    /// An object that is read from its beginning to its end.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn reader(&self, key: &str) -> Result<Download<'_>> {
+        let found = self.stat(key)?;
+        let len = found
+            .ok_or_else(|| Error::NotFound { location: self.name.clone(), key: key.to_owned() })?;
+        Ok(Download::new(self, key, len))
     }
 
     /// A whole object.

@@ -29,13 +29,13 @@ const THREADS: usize = 2;
 /// How long sessions may take to end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-type Attempt<T> = std::result::Result<T, Failure>;
+pub(super) type Attempt<T> = std::result::Result<T, Failure>;
 
 pub(super) struct Remote {
-    name: String,
-    kind: Kind,
-    operator: Operator,
-    patience: Patience,
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) operator: Operator,
+    pub(super) patience: Patience,
     /// Values that no message may show.
     secrets: Vec<String>,
     stopped: watch::Sender<bool>,
@@ -121,15 +121,7 @@ impl Remote {
 
     pub(super) fn put(&self, key: &str, body: Vec<u8>) -> Result<()> {
         let body = Buffer::from(body);
-        self.persist(key, || async {
-            match self.put_once(key, body.clone()).await {
-                // An FTP server says the same of a directory that it doesn't have and of one that nobody may write to.
-                Err(Failure::NotFound) => {
-                    Err(Failure::Refused("the server won't make the file".to_owned()))
-                }
-                done => done,
-            }
-        })
+        self.persist(key, || async { made(self.put_once(key, body.clone()).await) })
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -218,6 +210,11 @@ impl Remote {
         let len = body.len() as u64;
         self.write(temporary, body).await?;
         self.expect_len(temporary, len).await?;
+        self.rename(temporary, key).await
+    }
+
+    /// Puts a whole upload in the place of what is there.
+    pub(super) async fn rename(&self, temporary: &str, key: &str) -> Attempt<()> {
         let renamed = self.step(0, self.operator.rename(temporary, key)).await;
         match renamed {
             // A server of SFTP that can't rename over a file says no more than that it failed.
@@ -368,7 +365,7 @@ impl Remote {
     }
 
     /// Runs a step that moves so many bytes, for as long as it may take.
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         bytes: u64,
         work: impl Future<Output = opendal::Result<T>>,
@@ -392,24 +389,39 @@ impl Remote {
     ///
     /// Whole operations are attempted anew, not their requests: an upload that was cut off in the middle is only known to
     /// be whole if it was sent from its beginning, and the time that it all takes has one bound.
-    fn persist<T, F: Future<Output = Attempt<T>>>(
+    pub(super) fn persist<T, F: Future<Output = Attempt<T>>>(
         &self,
         key: &str,
         attempt: impl Fn() -> F,
     ) -> Result<T> {
+        self.once(key, self.attempts(attempt))
+    }
+
+    /// Waits for it, unless the location is stopped meanwhile.
+    pub(super) fn once<T>(&self, key: &str, work: impl Future<Output = Attempt<T>>) -> Result<T> {
         let mut stopped = self.stopped.subscribe();
-        let runtime = match self.sessions.as_ref().and_then(|sessions| sessions.0.as_ref()) {
-            Some(own) => own,
-            None => runtime()?,
-        };
-        let done = runtime.block_on(async {
+        let done = self.runtime()?.block_on(async {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => Err(Failure::Stopped),
-                done = self.attempts(attempt) => done,
+                done = work => done,
             }
         });
         done.map_err(|failure| failure.into_error(&self.name, key))
+    }
+
+    /// Waits for what tidies up, also where the location was stopped, but not for long. That it works is not expected.
+    pub(super) fn tidy(&self, work: impl Future<Output = ()>) {
+        let Ok(runtime) = self.runtime() else { return };
+        // What takes longer than that stays, and is removed later.
+        let _ = runtime.block_on(async { timeout(GOODBYE, work).await });
+    }
+
+    fn runtime(&self) -> Result<&Runtime> {
+        match self.sessions.as_ref().and_then(|sessions| sessions.0.as_ref()) {
+            Some(own) => Ok(own),
+            None => runtime(),
+        }
     }
 
     /// Makes the way to the location, once, where that is needed.
@@ -441,6 +453,16 @@ impl Remote {
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(self.patience.pause_max);
         }
+    }
+}
+
+/// An FTP server says the same of a directory that it doesn't have and of one that nobody may write to.
+pub(super) fn made<T>(outcome: Attempt<T>) -> Attempt<T> {
+    match outcome {
+        Err(Failure::NotFound) => {
+            Err(Failure::Refused("the server won't make the file".to_owned()))
+        }
+        outcome => outcome,
     }
 }
 
