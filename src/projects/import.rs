@@ -1,7 +1,9 @@
 //! Importing a project, from a directory or from a tar archive.
 
+use super::archive::open_again;
 use super::error::{Error, Result, at, at_path};
 use super::members::{Kind, Member, Members};
+use super::note::Note;
 use super::project::check_name;
 use super::receive::{Imported, Meta, Receiver};
 use super::survey::walk;
@@ -29,6 +31,13 @@ pub enum Source<'a> {
     Archive(&'a Path),
     /// The same, from a pipe.
     Pipe(Box<dyn Read + 'a>),
+    /// The same, from another machine. Where that can't be reached (`HostUnreachable`), what came of it stays.
+    Remote {
+        /// What it is called, for people.
+        from: String,
+        /// Its bytes.
+        input: Box<dyn Read + 'a>,
+    },
 }
 
 /// What a project is called that comes from there, if nothing else is said.
@@ -60,9 +69,10 @@ pub fn import(
         return Err(Error::Exists { path: tree.shown(&target) });
     }
     task.step(&format!("importing {}", printable(Path::new(id))));
-    let from = match source {
+    let from = match &source {
         Source::Directory(path) | Source::Archive(path) => printable(path),
         Source::Pipe(_) => "standard input".to_owned(),
+        Source::Remote { from, .. } => from.clone(),
     };
     let mut receiver = Receiver::new(tree, &root, from, task)?;
     let received = match source {
@@ -71,7 +81,9 @@ pub fn import(
             let file = File::open(path).map_err(at_path("read", path));
             file.and_then(|file| from_archive(&mut receiver, Box::new(file), task))
         }
-        Source::Pipe(input) => from_archive(&mut receiver, input, task),
+        Source::Pipe(input) | Source::Remote { input, .. } => {
+            from_archive(&mut receiver, input, task)
+        }
     };
     if let Err(error) = received {
         if matches!(error, Error::Import { .. }) {
@@ -94,14 +106,22 @@ fn put_in_place(
     let whole = only.as_deref().unwrap_or(root);
     // Who is not root may only move a directory to another one if it can be written to.
     let mode = tree.attr(whole).map_err(at(tree, "look at", whole))?.mode.bits();
-    let is_closed = only.is_some() && mode & 0o200 == 0;
+    // What was archived when it was exported becomes what it was before that: in `projects` its note would say that it is
+    // being archived.
+    let note = Note::of(tree, whole)?.map(|(_, note)| Note { is_leaving: true, ..note });
+    let is_closed = (only.is_some() || note.is_some()) && mode & 0o200 == 0;
     if is_closed {
         let open = tree.set_mode(whole, u32::from(mode | 0o200));
         open.map_err(at(tree, "set the permissions of", whole))?;
     }
+    if let Some(note) = &note {
+        note.write(tree, whole)?;
+    }
     tree.rename(whole, target, false).map_err(at(tree, "put in place", target))?;
     failpoint::hit("import-moved");
-    if is_closed {
+    if let Some(note) = &note {
+        open_again(tree, target, Some(note))?;
+    } else if is_closed {
         let closed = tree.set_mode(target, u32::from(mode));
         closed.map_err(at(tree, "set the permissions of", target))?;
     }
@@ -206,8 +226,11 @@ fn from_archive<'a>(
     input: Box<dyn Read + 'a>,
     task: &dyn Task,
 ) -> Result<()> {
-    let unreadable =
-        |receiver: &Receiver<'_>, error: io::Error| receiver.refusal(error.to_string());
+    let unreadable = |receiver: &Receiver<'_>, source: io::Error| match source.kind() {
+        _ if task.is_stopped() => Error::Stopped,
+        io::ErrorKind::HostUnreachable => receiver.unread(source),
+        _ => receiver.refusal(source.to_string()),
+    };
     let input = decompressed(input).map_err(|error| unreadable(receiver, error))?;
     let mut members = Members::new(input);
     let mut is_empty = true;

@@ -25,7 +25,7 @@ pub use export::{Compression, Destination, Exported, export};
 pub use import::{Source, import, import_name};
 pub use note::By;
 pub use plan::{KEEP_TAG, Planned, Step, carry_out, plan};
-pub use project::{Filter, Place, Project, Status, find, list};
+pub use project::{Filter, Place, Project, Status, archived, find, list};
 pub use receive::Imported;
 pub use remove::remove;
 pub use survey::{Survey, survey};

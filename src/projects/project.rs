@@ -139,6 +139,19 @@ fn unfinished(tree: &dyn Tree, place: &Place) -> Result<Option<Unfinished>> {
     })
 }
 
+/// The projects that are archived, not those that are on their way there or back, each with the time when that began.
+pub fn archived(tree: &dyn Tree) -> Result<Vec<(Place, Timestamp)>> {
+    let mut found = Vec::new();
+    for place in places(tree)?.into_iter().filter(|place| place.status == Status::Archived) {
+        if let Some((_, note)) = Note::of(tree, &place.path)?
+            && !note.is_leaving
+        {
+            found.push((place, note.began));
+        }
+    }
+    Ok(found)
+}
+
 /// All projects that the filter lets through, sorted by name. `step` is called for each project that was looked at.
 pub fn list(
     tree: &dyn Tree,

@@ -145,6 +145,11 @@ impl<'a> Receiver<'a> {
         Error::Import { from: self.from.clone(), why: why.into() }
     }
 
+    /// It can't be read now.
+    pub(super) fn unread(&self, source: io::Error) -> Error {
+        Error::Io { what: "read", path: self.from.clone(), source }
+    }
+
     /// Something is not taken along.
     pub(super) fn leave_out(&mut self, path: &Path, why: &str) {
         self.done.left_out_count += 1;
