@@ -29,12 +29,15 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   verso project export spring ~/spring.tar.zst
   verso project export spring /mnt/disk --at 'yesterday 18:00'
-  verso project export spring - | ssh server tar x";
+  verso project export spring - | ssh server tar x
+  verso project export spring --to nas                    (as exports/spring.tar.zst there)
+  verso project export spring spring-final.tar.gz --to /mnt/disk/verso";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   verso project import ~/Pictures/spring
-  verso project import spring.tar.zst --as spring-2";
+  verso project import spring.tar.zst --as spring-2
+  verso project import spring.tar.zst --from nas          (what `export --to nas` put there)";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -59,7 +62,8 @@ pub enum ProjectCommand {
     Unarchive(UnarchiveArgs),
     /// Write a project into a tar archive: .tar.zst, .tar.gz or .tar
     ///
-    /// With names, rights, owners, times, links and extended attributes. Its history is not in it.
+    /// With names, rights, owners, times, links and extended attributes. Its history is not in it. It is not encrypted,
+    /// not even that of an encrypted store.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
     /// Make a project of a directory or a tar archive
@@ -156,7 +160,15 @@ pub struct ExportArgs {
     /// Its name, or where several archived ones have it, YEAR/MONTH/NAME
     pub id: OsString,
     /// A file that ends in .tar.zst, .tar.gz or .tar; a directory, for NAME.tar.zst in it; or - for a plain tar to a pipe
-    pub dest: PathBuf,
+    #[arg(required_unless_present = "to")]
+    pub dest: Option<PathBuf>,
+    /// Send it to this backup location (its name in the settings, a URI, or a directory); DEST is what it is called there,
+    /// NAME.tar.zst without it
+    #[arg(long, value_name = "LOCATION")]
+    pub to: Option<String>,
+    /// Read the location's credentials from this file (TOML, for its owner only)
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub credentials: Option<PathBuf>,
     /// As it was at this moment; also of what is not there any more
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
@@ -173,6 +185,12 @@ pub struct ExportArgs {
 pub struct ImportArgs {
     /// A directory, a tar archive (plain, .zst or .gz), or - for one from a pipe
     pub from: PathBuf,
+    /// Fetch it from this backup location (its name in the settings, a URI, or a directory), where `export --to` put it
+    #[arg(long = "from", id = "location", value_name = "LOCATION")]
+    pub location: Option<String>,
+    /// Read the location's credentials from this file (TOML, for its owner only)
+    #[arg(long, value_name = "FILE", requires = "location")]
+    pub credentials: Option<PathBuf>,
     /// What it is to be called; without it what it is called there
     #[arg(long = "as", value_name = "NAME")]
     pub id: Option<OsString>,

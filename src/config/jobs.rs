@@ -1,5 +1,6 @@
 //! `[jobs]`: what runs by itself, and when.
 
+use super::backup::BackupConfig;
 use super::resolve::{Broken, broken, resolve_path, within};
 use super::{raw, units};
 use crate::model::Zone;
@@ -33,9 +34,11 @@ pub struct JobsConfig {
     pub scrub_period: Duration,
     /// A project that nobody touched for so long is finished; `None`: none ever is.
     pub archive_after: Option<Duration>,
+    /// The name of the backup location to which archived projects are exported; `None`: to none.
+    pub archive_export: Option<String>,
 }
 
-pub(super) fn resolve(raw: &raw::Jobs) -> Result<JobsConfig, Broken> {
+pub(super) fn resolve(raw: &raw::Jobs, backups: &[BackupConfig]) -> Result<JobsConfig, Broken> {
     let jitter = within("jobs.jitter", raw.jitter.0, Duration::ZERO..=DAY, "at most 1d")?;
     let scrub_period =
         within("jobs.scrub_period", raw.scrub_period.0, DAY..=AGE_MAX, "from 1d to 365000d")?;
@@ -50,6 +53,7 @@ pub(super) fn resolve(raw: &raw::Jobs) -> Result<JobsConfig, Broken> {
         archive: schedule("jobs.archive", &raw.archive)?,
         scrub_period,
         archive_after: archive_after(&raw.archive_after)?,
+        archive_export: archive_export(&raw.archive_export, backups)?,
     })
 }
 
@@ -73,6 +77,17 @@ fn schedule(key: &'static str, text: &str) -> Result<String, Broken> {
             broken(key, "must be \"never\", \"every 6h\" or a cron expression like \"30 1 * * *\"")
         }
         text => Ok(text.to_owned()),
+    }
+}
+
+fn archive_export(name: &str, backups: &[BackupConfig]) -> Result<Option<String>, Broken> {
+    const KEY: &str = "jobs.archive_export";
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match backups.iter().any(|backup| backup.name == name) {
+        true => Ok(Some(name.to_owned())),
+        false => broken(KEY, format!("{name:?} must be the name of a [[backup]]")),
     }
 }
 

@@ -157,17 +157,18 @@ pub(super) fn within<T: PartialOrd>(
 impl Config {
     /// What `raw` means, or the first rule that it breaks.
     pub(super) fn resolve(raw: &Raw) -> Result<Config, Broken> {
+        let backups = backup::resolve(&raw.backup)?;
         Ok(Config {
             store: resolve_store(&raw.store)?,
             encryption: resolve_encryption(&raw.encryption)?,
             tree: TreeConfig { stages: resolve_stages(&raw.tree.stages)? },
             history: resolve_history(&raw.history)?,
             retention: retention::resolve(&raw.retention)?,
-            jobs: jobs::resolve(&raw.jobs)?,
+            jobs: jobs::resolve(&raw.jobs, &backups)?,
             mount: resolve_mount(&raw.mount)?,
             log: resolve_log(&raw.log)?,
             control: resolve_control(&raw.control)?,
-            backups: backup::resolve(&raw.backup)?,
+            backups,
             rules: rules::resolve(&raw.history.never, &raw.rule)?,
         })
     }
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn each_rule_names_its_key() {
         type Change = fn(&mut Raw);
-        let broken: [(Change, &str); 26] = [
+        let broken: [(Change, &str); 27] = [
             (|raw| raw.store.chunk_bytes_min = Size(3000), "store.chunk_bytes_min"),
             (|raw| raw.store.chunk_bytes_avg = Size(16 << 10), "store.chunk_bytes_avg"),
             (|raw| raw.store.chunk_bytes_max = Size(64 << 10), "store.chunk_bytes_max"),
@@ -342,6 +343,7 @@ mod tests {
             (|raw| raw.jobs.on_failure = "mail".into(), "jobs.on_failure"),
             (|raw| raw.jobs.scrub_period = Time(Duration::ZERO), "jobs.scrub_period"),
             (|raw| raw.jobs.archive_after = "soon".into(), "jobs.archive_after"),
+            (|raw| raw.jobs.archive_export = "nas".into(), "jobs.archive_export"),
             (|raw| raw.mount.atime = "strict".into(), "mount.atime"),
             (|raw| raw.mount.threads = 65, "mount.threads"),
             (|raw| raw.log.level = "loud".into(), "log.level"),

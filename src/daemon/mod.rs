@@ -9,6 +9,7 @@ mod concerns;
 mod contract;
 mod drive;
 mod events;
+mod exports;
 mod history;
 mod jobs;
 mod keys;

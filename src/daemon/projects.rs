@@ -2,6 +2,7 @@
 
 use super::contract;
 use super::drive::on_tree;
+use super::exports::{self, Archive};
 use super::history::{moment, quoted, reader, unshown};
 use super::secrets::Given;
 use crate::cli::{
@@ -10,9 +11,10 @@ use crate::cli::{
 };
 use crate::config::format_bytes;
 use crate::fs;
-use crate::model::Timestamp;
+use crate::model::{Moment, Timestamp};
 use crate::projects::{
-    self, By, Compression, Destination, Error, Filter, Imported, Order, PROJECTS, Place, Source,
+    self, By, Compression, Destination, Error, Exported, Filter, Imported, Order, PROJECTS, Place,
+    Source,
 };
 use crate::recall::{Pick, Tree, pick, printable};
 use crate::sys::{self, Task, mounts};
@@ -113,22 +115,17 @@ fn unarchive(id: &OsStr, drive_args: &DriveArgs, given: &Given) -> Result<(), Fa
 fn export(args: &ExportArgs, given: &Given) -> Result<(), Failure> {
     let reader = reader();
     let at = args.at.as_deref().map(|text| moment(text, &reader)).transpose()?;
-    let to_pipe = args.dest == Path::new("-");
+    if let Some(location) = &args.to {
+        return export_to(args, location, at, given);
+    }
+    let dest = args.dest.as_deref().unwrap_or(Path::new("."));
+    let to_pipe = dest == Path::new("-");
     if to_pipe && io::stdout().is_terminal() {
         let message = "an archive is nothing to look at";
         return Err(Failure::new(Exit::Usage, message).help("name a file, or a program after `|`"));
     }
     on_tree(&drive(args.drive.on.as_deref())?, given, false, |tree, _| {
-        let (id, path) = match at {
-            None => {
-                let place = projects::find(tree, &args.id)?;
-                (place.id, place.path)
-            }
-            Some(at) => {
-                let (id, path) = place_then(tree, &args.id);
-                (id, pick(tree, &path, Pick::At(at))?.path)
-            }
-        };
+        let (id, path) = meant(tree, &args.id, at)?;
         let task = Following::new("exporting")?;
         task.step(&format!("exporting {}", shown(&id)));
         if to_pipe {
@@ -137,17 +134,59 @@ fn export(args: &ExportArgs, given: &Given) -> Result<(), Failure> {
             projects::export(tree, &path, &id, to, Compression::None, &task)?;
             return Ok(());
         }
-        let (file, compression) = archive_file(&args.dest, &id)?;
+        let (file, compression) = archive_file(dest, &id)?;
         let to = Destination::File { path: &file, replaces: args.force };
         let done = projects::export(tree, &path, &id, to, compression, &task)?;
         drop(task);
         let (bytes, file) = (format_bytes(done.bytes), printable(&file));
         say(&format!("exported {} to {file}: {} entries, {bytes}", shown(&id), done.files));
-        if done.left_out > 0 {
-            warn(&format!("{} sockets or odd attributes are not in it", done.left_out));
-        }
+        warn_of_left_out(&done);
         Ok(())
     })
+}
+
+/// `verso project export --to`
+fn export_to(
+    args: &ExportArgs,
+    location: &str,
+    at: Option<Moment>,
+    given: &Given,
+) -> Result<(), Failure> {
+    let drive = drive(args.drive.on.as_deref())?;
+    let spec = exports::location(&drive, location, args.credentials.as_deref(), given)?;
+    on_tree(&drive, given, false, |tree, _| {
+        let (id, dir) = meant(tree, &args.id, at)?;
+        let archive = Archive::named(args.dest.as_deref(), &id)?;
+        let task = Following::new("exporting")?;
+        task.step(&format!("exporting {}", shown(&id)));
+        let (done, sent) = exports::send(tree, (&dir, &id), &archive, args.force, &spec, &task)?;
+        drop(task);
+        let (id, key, at) = (shown(&id), &archive.key, &spec.name);
+        let (bytes, sent) = (format_bytes(done.bytes), format_bytes(sent));
+        say(&format!(
+            "exported {id} to {key} at {at}: {} entries, {bytes}, packed {sent}",
+            done.files
+        ));
+        warn_of_left_out(&done);
+        Ok(())
+    })
+}
+
+fn warn_of_left_out(done: &Exported) {
+    if done.left_out > 0 {
+        warn(&format!("{} sockets or odd attributes are not in it", done.left_out));
+    }
+}
+
+/// The project that is meant, or what it was: its name, and where it is found.
+fn meant(tree: &dyn Tree, id: &OsStr, at: Option<Moment>) -> Result<(OsString, PathBuf), Failure> {
+    let Some(at) = at else {
+        let place = projects::find(tree, id)?;
+        return Ok((place.id, place.path));
+    };
+    let (id, path) = place_then(tree, id);
+    let path = pick(tree, &path, Pick::At(at))?.path;
+    Ok((id, path))
 }
 
 /// Where a project was: it need not be there now.
@@ -176,12 +215,15 @@ fn archive_file(dest: &Path, id: &OsStr) -> Result<(PathBuf, Compression), Failu
 }
 
 fn import(args: &ImportArgs, given: &Given) -> Result<(), Failure> {
-    let is_pipe = args.from == Path::new("-");
+    let is_pipe = args.from == Path::new("-") && args.location.is_none();
     let id = args.id.clone().or_else(|| projects::import_name(&args.from).filter(|_| !is_pipe));
     let Some(id) = id else {
         let message = "what is the project to be called?";
         return Err(Failure::new(Exit::Usage, message).help("say so with --as NAME"));
     };
+    if let Some(location) = &args.location {
+        return import_from(args, location, &id, given);
+    }
     let source = match is_pipe {
         true => Source::Pipe(Box::new(io::stdin().lock())),
         false => source(&args.from)?,
@@ -194,6 +236,25 @@ fn import(args: &ImportArgs, given: &Given) -> Result<(), Failure> {
         let done = projects::import(tree, &id, source, &task)?;
         drop(task);
         show_imported(&done, &id, &tree.shown(&Path::new(PROJECTS).join(&id)));
+        Ok(())
+    })
+}
+
+/// `verso project import --from`
+fn import_from(
+    args: &ImportArgs,
+    location: &str,
+    id: &OsStr,
+    given: &Given,
+) -> Result<(), Failure> {
+    let drive = drive(args.drive.on.as_deref())?;
+    let spec = exports::location(&drive, location, args.credentials.as_deref(), given)?;
+    let key = exports::key(&args.from)?;
+    on_tree(&drive, given, true, |tree, _| {
+        let task = Following::new("importing")?;
+        let done = exports::fetch(tree, id, &key, &spec, &task)?;
+        drop(task);
+        show_imported(&done, id, &tree.shown(&Path::new(PROJECTS).join(id)));
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -431,6 +431,109 @@ fn ctrl_c_leaves_no_half_archive() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// Bytes that don't compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut random = vec![0; len];
+    File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
+    random
+}
+
+/// Mounts a drive that has a location.
+fn with_nas(bench: &Bench, nas: &Path, settings: &str) {
+    fs::create_dir(&bench.store).unwrap();
+    let location =
+        format!("[[backup]]\nname = \"nas\"\nlocation = {nas:?}\nschedule = \"never\"\n");
+    fs::write(bench.store.join("verso.toml"), format!("{location}{settings}")).unwrap();
+    bench.verso("mount STORE DRIVE").ok();
+}
+
+fn with_spring(bench: &Bench) -> PathBuf {
+    let spring = bench.drive.join("projects/spring");
+    fs::create_dir(&spring).unwrap();
+    fill(&spring);
+    spring
+}
+
+#[test]
+fn an_export_goes_to_a_location_and_comes_back() {
+    let bench = Bench::new();
+    let nas = bench.path("nas");
+    with_nas(&bench, &nas, "");
+    let original = shape(&with_spring(&bench));
+    let said = bench.verso("project export spring --to nas --on DRIVE").ok().out;
+    assert!(said.starts_with("exported spring to exports/spring.tar.zst at nas: "), "{said}");
+    let file = nas.join("exports/spring.tar.zst");
+    let listed = Command::new("tar").arg("-tf").arg(&file).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("spring/final/deep/large\n"), "{listed}");
+    let once = bench.verso("project export spring --to nas --on DRIVE");
+    once.fails(1, &["exports/spring.tar.zst at nas", "exists already", "--force"]);
+    bench.verso("project export spring --to nas --force --on DRIVE").ok();
+    bench.verso("project export spring 2026/s.tar.gz --to nas --on DRIVE").ok();
+    assert_eq!(fs::read_dir(nas.join(".partial")).unwrap().count(), 0);
+    for (name, id) in [("spring.tar.zst", "again"), ("exports/2026/s.tar.gz", "third")] {
+        bench.verso(&format!("project import {name} --from nas --as {id} --on DRIVE")).ok();
+        assert_same(&original, &shape(&bench.drive.join("projects").join(id)));
+    }
+    bench
+        .verso("project import winter.tar --from nas --on DRIVE")
+        .fails(1, &["nas has no exports/winter.tar", "spring.tar.zst"]);
+    // A location may hold backups too: they don't touch each other.
+    bench.verso("backup run nas --full --store DRIVE").ok();
+    bench.verso("backup run nas --full --store DRIVE").ok();
+    bench.verso("backup prune nas --keep 0s --store DRIVE").ok();
+    bench.unmount();
+    bench.verso("project export spring by-store.tar --to nas --on STORE").ok();
+    bench.verso("project import by-store.tar --from nas --as fourth --on STORE").ok();
+    let config = bench.store.join("verso.toml");
+    let at_nas = format!("backup verify nas --read-data --config {}", config.display());
+    bench.verso(&at_nas).ok();
+    let exported: Vec<_> = fs::read_dir(nas.join("exports")).unwrap().collect();
+    assert_eq!(exported.len(), 3, "{exported:?}");
+}
+
+#[test]
+fn an_export_to_a_location_that_is_none_says_why() {
+    let bench = mounted();
+    with_spring(&bench);
+    let export = |words: &str| bench.verso(&format!("project export spring {words} --on DRIVE"));
+    export("--to nas").fails(2, &["no backup location is called \"nas\"", "URI"]);
+    export("--to ./gone/nas").fails(1, &["gone is missing"]);
+    export("x.zip --to ./nas").fails(2, &["x.zip", ".tar.zst"]);
+    export("../x.tar --to ./nas").fails(2, &["../x.tar"]);
+    export("--credentials keys").fails(2, &["--to"]);
+    export("").fails(2, &["DEST"]);
+    bench.verso("project export winter --to ./nas --on DRIVE").fails(1, &["winter"]);
+    assert!(!bench.path("nas").exists() && !bench.path("gone").exists());
+    bench.verso("project import x.tar --from ./nas --on DRIVE").fails(1, &["nothing was exported"]);
+}
+
+#[test]
+fn an_export_that_was_killed_leaves_nothing_that_counts() {
+    let bench = mounted();
+    let spring = with_spring(&bench);
+    fs::write(spring.join("final/noise"), noise(64 << 20)).unwrap();
+    let partial = bench.path("nas/.partial");
+    let grows = || {
+        let names = fs::read_dir(&partial).into_iter().flatten();
+        names.flatten().any(|name| name.metadata().is_ok_and(|meta| meta.len() > 4 << 20))
+    };
+    let left = || fs::read_dir(&partial).unwrap().count();
+    for (signal, leaves) in [("-INT", 0), ("-KILL", 1)] {
+        let mut command = bench.command("project export spring --to ./nas --on DRIVE");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(grows);
+        bench.kill(signal, child.id());
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(left(), leaves, "{signal}");
+        assert_eq!(fs::read_dir(bench.path("nas/exports")).unwrap().count(), 0);
+    }
+    bench.verso("project export spring --to ./nas --on DRIVE").ok();
+    let whole = bench.path("nas/exports/spring.tar.zst");
+    let listed = Command::new("tar").arg("-tf").arg(whole).output().unwrap();
+    assert!(listed.status.success() && !listed.stdout.is_empty());
+}
+
 #[test]
 fn what_leads_out_of_an_archive_is_refused() {
     let bench = mounted();
@@ -511,6 +614,45 @@ fn the_job_moves_what_nobody_has_open_and_the_mount_shows_it() {
 }
 
 #[test]
+fn the_job_exports_what_is_archived_once_and_is_not_done_before() {
+    let bench = Bench::new();
+    let nas = bench.path("disk/nas");
+    with_nas(&bench, &nas, "[jobs]\narchive_export = \"nas\"\n");
+    let original = shape(&with_spring(&bench));
+    let exported = || {
+        let found = Command::new("find").arg(&nas).args(["-type", "f"]).output().unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    bench.verso("project archive spring --at 2026-03-31 --on DRIVE").ok();
+    let failed = run_job(&bench, json!({ "name": "archive" }));
+    assert!(failed["error"].as_str().unwrap().contains("disk is missing"), "{failed}");
+    fs::create_dir(bench.path("disk")).unwrap();
+    let done = run_job(&bench, json!({ "name": "archive" }));
+    assert_eq!(done["summary"], "0 projects archived, 1 exported to nas", "{done}");
+    let first = exported();
+    assert_eq!(first.len(), 1, "{first:?}");
+    let (_, key) = first[0].split_once("disk/nas/").unwrap();
+    assert!(key.starts_with("exports/archived/2026/03/spring~2"), "{key}");
+    assert!(key.ends_with("Z.tar.zst"), "{key}");
+    bench.verso(&format!("project import {key} --from nas --as again --on DRIVE")).ok();
+    // As it was before it was archived.
+    assert_same(&original, &shape(&bench.drive.join("projects/again")));
+    let done = run_job(&bench, json!({ "name": "archive" }));
+    assert_eq!(done["summary"], "0 projects archived, 0 exported to nas", "{done}");
+    assert_eq!(exported(), first);
+    // What was worked on since is another archive.
+    bench.verso("project unarchive spring --on DRIVE").ok();
+    bench.verso("project archive spring --at 2026-03-31 --on DRIVE").ok();
+    let done = run_job(&bench, json!({ "name": "archive" }));
+    assert_eq!(done["summary"], "0 projects archived, 1 exported to nas", "{done}");
+    assert_eq!(exported().len(), 2);
+    assert!(exported().contains(&first[0]));
+}
+
+#[test]
 fn an_encrypted_store_has_projects_too() {
     let safe = crate::encrypted::Safe::empty();
     let verso = |words: &str| Ran::new(safe.command(words).output().unwrap());
@@ -523,6 +665,13 @@ fn an_encrypted_store_has_projects_too() {
     verso("project archive secret-project --on STORE --passphrase-file pass").ok();
     verso("project unarchive secret-project --on STORE --passphrase-file pass").ok();
     verso("project export secret-project out.tar --on STORE --passphrase-file pass").ok();
+    let to_shelf = "--on STORE --passphrase-file pass";
+    verso(&format!("project export secret-project out.tar --to ./shelf {to_shelf}")).ok();
+    assert!(
+        fs::read(bench.path("shelf/exports/out.tar")).unwrap()
+            == fs::read(bench.path("out.tar")).unwrap()
+    );
+    verso(&format!("project import out.tar --from ./shelf --as again {to_shelf}")).ok();
     verso("project list STORE").fails(7, &[]);
     let (out, file) = (bench.path("out"), bench.path("out.tar"));
     fs::create_dir(&out).unwrap();
