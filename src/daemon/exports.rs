@@ -9,7 +9,7 @@ use crate::cli::{Exit, Failure, PathArgs};
 use crate::model::{Moment, Timestamp, moment_name};
 use crate::projects::{self, Compression, Destination, Exported, Imported, Place, Source};
 use crate::recall::{Tree, printable};
-use crate::sys::{SystemClock, Task};
+use crate::sys::{Clock, SystemClock, Task};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub(super) fn send(
             let path = format!("{} at {}", archive.key, location.name());
             return Ok(Err(projects::Error::Exists { path }));
         }
-        tidy(location);
+        tidy(location, &SystemClock);
         send_to(location, tree, (dir, id), archive, task)
     });
     Ok(sent.map_err(told)??)
@@ -115,8 +115,8 @@ pub(super) fn send_to(
 }
 
 /// Exports that were killed have nobody else who removes what they left, where no backups are made.
-pub(super) fn tidy(location: &Location) {
-    if let Err(error) = location.remove_leftovers(LEFTOVER_AGE, &SystemClock) {
+pub(super) fn tidy(location: &Location, clock: &dyn Clock) {
+    if let Err(error) = location.remove_leftovers(LEFTOVER_AGE, clock) {
         log::debug!("what broken uploads left is still there: {error}");
     }
 }

@@ -126,7 +126,7 @@ impl Archive {
         let (_, spec) = found.map_err(|failure| failure.message)?;
         let archived = projects::archived(tree).map_err(|error| self.told(&error))?;
         let done = with_location(&spec, task, |location| {
-            exports::tidy(location);
+            exports::tidy(location, &**self.volume.clock());
             let there = location.list(exports::ARCHIVED)?;
             let there: HashSet<String> = there.into_iter().map(|object| object.key).collect();
             let (mut sent, mut failed) = (Vec::new(), Vec::new());

@@ -223,3 +223,31 @@ fn an_import_that_dies_at_any_step_goes_on() {
     });
     assert_eq!(kept.get(), 3, "files that are there are not brought again");
 }
+
+#[test]
+fn an_import_of_what_was_archived_becomes_what_it_was_wherever_it_dies() {
+    let drive = Drive::new();
+    let original = shape(&drive.tree(), &drive.project("spring"));
+    drive.tick();
+    let archived = drive.archive("spring").unwrap();
+    let bytes = packed(&drive, &archived.path, "spring");
+    let work = |tree: &dyn Tree, _: &Drive| take_in(tree, "spring", &bytes).map(drop);
+    for by_job in [false, true] {
+        dying_at_each_step(&|_| {}, &work, &|drive, lived| {
+            match take_in(&drive.tree(), "spring", &bytes) {
+                // It died when it was in its place: that is a way back which goes on.
+                Err(Error::Exists { .. }) if by_job => drop(drive.job(false)),
+                Err(Error::Exists { .. }) => match drive.unarchive("spring") {
+                    Err(Error::NotArchived { .. }) => {}
+                    done => drop(done.unwrap()),
+                },
+                done => assert!(done.is_ok() && !lived, "{done:?}"),
+            }
+            assert_eq!(where_is_it(drive), [PathBuf::from(PLACES[0])]);
+            let mut found = shape(&drive.tree(), Path::new(PLACES[0]));
+            // As above.
+            found.get_mut(Path::new("")).unwrap().3 = original[Path::new("")].3;
+            assert_eq!(found, original);
+        });
+    }
+}
