@@ -51,7 +51,7 @@ const FULL: &[&str] = &[
     "insufficientstorage",
 ];
 
-/// The same for credentials and permissions.
+/// The same for credentials and permissions, of either side.
 const REFUSED: &[&str] = &[
     "permission denied",
     "host key verification failed",
@@ -70,6 +70,7 @@ const REFUSED: &[&str] = &[
     "authorizationpermissionmismatch",
     "too many authentication failures",
     "credential is missing",
+    "invalid peer certificate",
 ];
 
 /// What is missing is not an object but what should hold all of them.
@@ -219,6 +220,10 @@ mod tests {
         let answer = "Parts { status: 401, version: HTTP/1.1 }";
         let denied = unexpected("").with_context("response", answer);
         assert!(matches!(judge(Kind::Webdav, &denied), Failure::Refused(_)));
+        let stranger = unexpected("send http request")
+            .with_context("cause", "invalid peer certificate: UnknownIssuer")
+            .set_temporary();
+        assert!(matches!(judge(Kind::Webdav, &stranger), Failure::Refused(_)));
         let locked = unexpected("").with_context("response", "Parts { status: 423, version: 1 }");
         assert!(matches!(judge(Kind::Webdav, &locked), Failure::Passing(_)));
         assert!(matches!(judge(Kind::S3, &unexpected("nonsense")), Failure::Other(_)));
