@@ -481,7 +481,7 @@ fn what_is_backed_up_while_it_is_written_to_is_of_one_moment() {
             let upkeep = scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     clock.advance(Duration::from_secs(1));
-                    volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+                    volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
                     volume.sync_all().unwrap();
                 }
             });

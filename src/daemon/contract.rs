@@ -12,6 +12,7 @@ use crate::cli::{
 use crate::fs::{self, Volume};
 use crate::http::Client;
 use crate::recall::{printable, remove_all};
+use crate::sys::Unattended;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ pub(super) fn erase(args: &EraseArgs, given: &Given) -> Result<(), Failure> {
     }
     let bytes = path.as_os_str().as_bytes();
     let about = About { store: &store, path: &path, given };
-    let answer = about.ask("erase", true, |volume| volume.erase_history(bytes, &|| false))?;
+    let answer = about.ask("erase", true, |volume| volume.erase_history(bytes, &Unattended))?;
     let answer = known(&path, answer)?;
     match args.json {
         true => shown(&store, show_json(&answer)),

@@ -15,7 +15,7 @@ use crate::fuse::{self, MountOptions, Mounted};
 use crate::http::{Control, Refusal, Server, ServerOptions};
 use crate::jobs::{Order, Scheduler};
 use crate::model::{Ino, Zone, parse_when};
-use crate::sys::{self, Clock, SystemClock};
+use crate::sys::{self, Clock, SystemClock, Task};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
@@ -365,6 +365,13 @@ struct Desk {
     events: Sender<Event>,
 }
 
+impl Desk {
+    /// For what goes on until the daemon is to stop.
+    fn until_stopping(&self) -> impl Task {
+        sys::Until(|| self.stopping.load(Ordering::Relaxed))
+    }
+}
+
 impl Control for Desk {
     fn status(&self) -> Result<Value, Refusal> {
         let status =
@@ -401,8 +408,7 @@ impl Control for Desk {
     }
 
     fn tidy(&self, floor: Option<Duration>) -> Result<Value, Refusal> {
-        let is_stopping = || self.stopping.load(Ordering::Relaxed);
-        told(self.volume.upkeep(floor, Duration::ZERO, &is_stopping))
+        told(self.volume.upkeep(floor, Duration::ZERO, &self.until_stopping()))
     }
 
     fn preview(&self, floor: Option<Duration>, limit: usize) -> Result<Value, Refusal> {
@@ -422,7 +428,7 @@ impl Control for Desk {
     }
 
     fn erase(&self, path: &[u8]) -> Result<Value, Refusal> {
-        told(self.volume.erase_history(path, &|| self.stopping.load(Ordering::Relaxed)))
+        told(self.volume.erase_history(path, &self.until_stopping()))
     }
 
     fn jobs(&self) -> Result<Value, Refusal> {

@@ -9,6 +9,7 @@ use crate::cli::{Exit, Failure, TidyArgs, show_json, show_preview, show_tidied};
 use crate::fs::{Preview, UpkeepReport};
 use crate::http::Client;
 use crate::model::Zone;
+use crate::sys::Unattended;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -88,7 +89,7 @@ fn tidy_offline(
 ) -> Result<Value, Failure> {
     let cannot = |error: &dyn std::fmt::Display| failed(Exit::Store, "cannot tidy", store, error);
     let report = offline.with_volume(true, |volume| {
-        volume.upkeep(floor, Duration::ZERO, &|| false).map_err(|error| cannot(&error))
+        volume.upkeep(floor, Duration::ZERO, &Unattended).map_err(|error| cannot(&error))
     })?;
     serde_json::to_value(report).map_err(|error| cannot(&error))
 }

@@ -33,6 +33,6 @@ pub use process::{
 };
 pub use processors::ProcessorTime;
 pub use publish::{publish, sync_dir};
-pub use task::{Task, Unattended};
+pub use task::{Task, Unattended, Until};
 pub use terminal::Terminal;
 pub use vectored::{read_around, write_slices_at};

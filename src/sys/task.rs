@@ -16,6 +16,22 @@ pub trait Task: Sync {
     fn step(&self, what: &str);
 }
 
+/// Whoever only says, when asked, whether the work is to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Until<F>(pub F);
+
+impl<F: Fn() -> bool + Sync> Task for Until<F> {
+    fn is_stopped(&self) -> bool {
+        self.0()
+    }
+
+    fn pace(&self, _bytes: u64) {}
+
+    fn progress(&self, _done: u64, _total: u64) {}
+
+    fn step(&self, _what: &str) {}
+}
+
 /// Nobody: the work is never stopped and never slowed down.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unattended;

@@ -43,7 +43,7 @@ impl Work for Retention {
             return Ok(Outcome::done(foreseen(&preview), json!(preview)));
         }
         task.step("removing what nothing keeps");
-        let report = self.volume.upkeep(None, self.grace, &|| task.is_stopped());
+        let report = self.volume.upkeep(None, self.grace, task);
         let report = report.map_err(|error| error.to_string())?;
         let complete = !task.is_stopped();
         Ok(Outcome { summary: done(&report), detail: json!(report), complete })

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::model::{FileKind, Policy};
+use crate::sys::{Unattended, Until};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LEN: usize = 3 << 20;
@@ -71,7 +73,7 @@ impl Drive {
     }
 
     fn upkeep(&self) -> UpkeepReport {
-        self.volume.upkeep(None, Duration::ZERO, &|| false).unwrap()
+        self.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap()
     }
 
     fn check_all(&self) {
@@ -211,10 +213,10 @@ fn a_condemned_difference_that_comes_into_use_again_keeps_its_base() {
     drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
     drive.clock.advance(DAY * 2);
     let grace = Duration::from_secs(3600);
-    drive.volume.upkeep(None, grace, &|| false).unwrap();
+    drive.volume.upkeep(None, grace, &Unattended).unwrap();
     drive.save(Ino::ROOT, "again", &contents[1]);
     drive.clock.advance(grace * 2);
-    drive.volume.upkeep(None, grace, &|| false).unwrap();
+    drive.volume.upkeep(None, grace, &Unattended).unwrap();
     drive.check_all();
     assert!(drive.load(Ino::ROOT, "again") == contents[1]);
     assert!(drive.crash().load(Ino::ROOT, "again") == contents[1]);
@@ -228,7 +230,7 @@ fn what_is_erased_is_no_base_of_what_stays() {
     drive.replace("other", &contents[1]);
     drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
     drive.clock.advance(Duration::from_secs(60));
-    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.volume.erase_history(b"picture", &Unattended).unwrap();
     drive.check_all();
     assert!(drive.load(Ino::ROOT, "other") == contents[1]);
     drive.assert_nowhere(&contents[0][9000 * 60 + 2000..][..64]);
@@ -277,13 +279,13 @@ fn a_sweep_that_finds_no_room_leaves_no_difference_without_its_base() {
     }
     drive.clock.advance(DAY * 2);
     let grace = Duration::from_secs(3600);
-    drive.volume.upkeep(None, grace, &|| false).unwrap();
+    drive.volume.upkeep(None, grace, &Unattended).unwrap();
     drive.clock.advance(grace * 2);
     drive.volume.meta.execute(
         "CREATE TABLE filler(bytes); CREATE TRIGGER fill BEFORE DELETE ON chunk \
          BEGIN INSERT INTO filler VALUES (zeroblob(1000000)); END; PRAGMA max_page_count = 1",
     );
-    let outcome = drive.volume.upkeep(None, grace, &|| false);
+    let outcome = drive.volume.upkeep(None, grace, &Unattended);
     assert!(matches!(outcome, Err(Error::NoSpace)), "{outcome:?}");
     drive
         .volume
@@ -292,8 +294,9 @@ fn a_sweep_that_finds_no_room_leaves_no_difference_without_its_base() {
     // Twice, since what failed once is not tried again before the next look.
     for left in [3, 0] {
         drive.clock.advance(grace * 2);
-        let stop = std::cell::Cell::new(0);
-        let _ = drive.volume.upkeep(None, grace, &|| stop.replace(stop.get() + 1) > 1000 + left);
+        let asked = AtomicUsize::new(0);
+        let stop = Until(|| asked.fetch_add(1, Ordering::Relaxed) > 1000 + left);
+        let _ = drive.volume.upkeep(None, grace, &stop);
         assert!(drive.volume.meta.read(|view| view.bad_bases()).unwrap().is_empty());
     }
     drive.save(Ino::ROOT, "again", &painted);
@@ -332,7 +335,7 @@ fn what_is_erased_does_not_move_elsewhere_as_the_base_of_what_is_being_written()
     drive.volume.release(from).unwrap();
     drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
     drive.clock.advance(Duration::from_secs(60));
-    let report = drive.volume.erase_history(b"picture", &|| false).unwrap();
+    let report = drive.volume.erase_history(b"picture", &Unattended).unwrap();
     assert!(report.packs_left > 0, "{report:?}");
     let known = drive.volume.meta.read(|view| view.erased_packs()).unwrap();
     let of_bases = drive.differences().into_iter().map(|(_, base)| base);
@@ -364,7 +367,7 @@ fn what_is_erased_is_not_left_where_it_lay_before() {
     assert_eq!(drive.differences(), []);
     drive.volume.unlink(Ino::ROOT, b"picture").unwrap();
     drive.clock.advance(Duration::from_secs(60));
-    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.volume.erase_history(b"picture", &Unattended).unwrap();
     drive.check_all();
     drive.assert_nowhere(&painted[9000 * 60 + 2000..][..64]);
 }
@@ -424,7 +427,7 @@ fn what_is_erased_goes_with_the_bases_that_nothing_shows() {
     drive.upkeep();
     assert!(drive.contents_of("picture") == [&contents[3][..], &newest]);
     drive.clock.advance(Duration::from_secs(60));
-    drive.volume.erase_history(b"picture", &|| false).unwrap();
+    drive.volume.erase_history(b"picture", &Unattended).unwrap();
     drive.check_all();
     assert!(drive.load(Ino::ROOT, "picture") == newest);
     drive.assert_nowhere(&contents[0][9000 * 60 + 2000..][..64]);
@@ -447,7 +450,7 @@ fn bases_that_cannot_be_are_found_and_harm_nothing_else() {
         let report = drive.volume.check(options, &CheckProgress::default());
         assert!(report.as_ref().is_ok_and(|report| !report.is_clean()), "{base}: {report:?}");
         drive.clock.advance(DAY * 3);
-        let _ = drive.volume.upkeep(None, Duration::ZERO, &|| false);
+        let _ = drive.volume.upkeep(None, Duration::ZERO, &Unattended);
         assert_eq!(drive.volume.lookup(Ino::ROOT, b"other").unwrap().ino, other.ino);
         assert!(drive.load(Ino::ROOT, "other") == b"something else", "{base}");
     }

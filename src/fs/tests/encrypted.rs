@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::crypt::{RecoveryKey, SlotKind};
+use crate::sys::Unattended;
 use std::path::{Path, PathBuf};
 
 fn typed(text: &str) -> Arc<Secret> {
@@ -275,10 +276,10 @@ fn a_new_master_key_leaves_every_version_readable_at_each_step() {
     verify(&drive);
     drive.save(Ino::ROOT, "after", b"sealed with the new key");
     while encryption(&drive).old_keys_in_use {
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
         verify(&drive);
     }
-    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     let locker = shut(drive);
     let header = std::fs::read_to_string(locker.store().join("store.toml")).unwrap();
     assert!(!header.contains("encryption.old"), "{header}");
@@ -302,7 +303,7 @@ fn put_headers(store: &Path, texts: &[String; 2]) {
 /// Upkeep until no pack has an old key, and once more.
 fn renew(drive: &Drive) {
     for _ in 0..20 {
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     }
 }
 

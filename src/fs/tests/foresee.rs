@@ -5,6 +5,7 @@ use super::upkeep::DAY;
 use super::*;
 use crate::meta::{Period, Place, View};
 use crate::model::{FileKind, Keep, Moment, Policy, Step};
+use crate::sys::Unattended;
 use std::collections::{BTreeMap, BTreeSet};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -88,7 +89,7 @@ fn preview_and_tidy(drive: &Drive, floor: Option<Duration>) -> Preview {
     let (preview, before) = (volume.preview(floor, 100_000).unwrap(), versions(volume));
     let used = volume.bytes_in_use_of_all();
     assert_eq!(volume.preview(floor, 100_000).unwrap(), preview, "nothing was changed");
-    let report = volume.upkeep(floor, Duration::ZERO, &|| false).unwrap();
+    let report = volume.upkeep(floor, Duration::ZERO, &Unattended).unwrap();
     let left = versions(volume);
     let gone: Vec<&Version> = before.difference(&left).collect();
     assert_eq!(preview.versions, gone.len() as u64, "{preview:#?} {gone:?}");

@@ -4,6 +4,7 @@ use super::history::exact;
 use super::history_oracle::found;
 use super::*;
 use crate::model::moment_name;
+use crate::sys::Unattended;
 
 impl Drive {
     /// Moves a name out of the deleted ones of the root.
@@ -254,7 +255,7 @@ fn what_came_back_outlives_the_time_for_which_its_past_is_kept() {
     let before = found(&drive.volume, dir);
     for _ in 0..3 {
         drive.clock.advance(Duration::from_secs(400 * 24 * 3600));
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
         drive.assert_sound();
     }
     assert_eq!(found(&drive.volume, dir), before);
@@ -262,7 +263,7 @@ fn what_came_back_outlives_the_time_for_which_its_past_is_kept() {
     // And is there to be deleted once more.
     drive.tick();
     delete_album(&drive, dir);
-    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     drive.bring_back("album", (Ino::ROOT, "album"), REPLACE).unwrap();
     assert_eq!(found(&drive.volume, dir), before);
     drive.assert_sound();

@@ -4,7 +4,8 @@ use super::*;
 use crate::chunks::{PackOptions, PackStore};
 use crate::crypt::{Key, Keyring};
 use crate::fs::ingest::Ingest;
-use std::cell::Cell;
+use crate::sys::{Unattended, Until};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Keys with master keys of these epochs.
 fn keys_of(epochs: &[u32]) -> Arc<Keyring> {
@@ -80,8 +81,8 @@ fn upkeep_leaves_nothing_of_old_keys_and_can_be_stopped_at_any_step() {
     let mut steps = 0;
     while drive.volume.old_keys_in_use().unwrap() {
         assert!(steps < 1000, "it comes to no end");
-        let left = Cell::new(1_u32 + steps % 7);
-        let stop = || left.replace(left.get().saturating_sub(1)) == 0;
+        let asked = AtomicU32::new(0);
+        let stop = Until(|| asked.fetch_add(1, Ordering::Relaxed) > steps % 7);
         drive.volume.upkeep(None, Duration::ZERO, &stop).unwrap();
         assert_whole(&drive);
         if steps % 5 == 4 {
@@ -96,7 +97,7 @@ fn upkeep_leaves_nothing_of_old_keys_and_can_be_stopped_at_any_step() {
     assert!(!drive.volume.old_keys_in_use().unwrap());
     // It goes on as usual.
     drive.save(Ino::ROOT, "new", b"content");
-    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     assert_eq!(drive.load(Ino::ROOT, "new"), b"content");
 }
 
@@ -108,7 +109,7 @@ fn one_run_is_enough_also_where_nothing_is_needed() {
     for drive in [filled(), garbage] {
         let drive = with_keys(drive.reopen(), &[1, 2]);
         assert!(drive.volume.old_keys_in_use().unwrap());
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
         assert!(!drive.volume.old_keys_in_use().unwrap());
         let drive = with_keys(drive.reopen(), &[2]);
         let options = CheckOptions { read_data: true, repair: false };

@@ -3,6 +3,7 @@
 use super::history_oracle::{content, names};
 use super::*;
 use crate::model::{FileKind, Keep, Moment, NEVER, PathRule, Policy, Rules, Step, moment_name};
+use crate::sys::Unattended;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +30,7 @@ fn month() -> Policy {
 
 impl Drive {
     pub(super) fn tidied(&self, floor: Option<Duration>) -> UpkeepReport {
-        let report = self.volume.upkeep(floor, Duration::ZERO, &|| false).unwrap();
+        let report = self.volume.upkeep(floor, Duration::ZERO, &Unattended).unwrap();
         let options = CheckOptions { read_data: true, repair: false };
         let checked = self.volume.check(options, &CheckProgress::default()).unwrap();
         assert!(checked.is_clean(), "{checked:?}");

@@ -18,32 +18,34 @@ use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::{ChunkRow, View};
 use crate::model::{ChunkId, Timestamp};
-use crate::sys::failpoint;
+use crate::sys::{Task, failpoint};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Chunks that leave the table in one transaction: writers wait for it.
 const CHUNKS_PER_COMMIT: usize = 256;
+/// What removing a row is taken to read and write.
+const ROW_BYTES: u64 = 512;
 
 impl Volume {
     /// Carries on: removes what was condemned at least `grace` ago, and condemns what nothing names now. Without a grace both
     /// in one go. Answers how many chunks left the table.
-    pub(super) fn collect(&self, grace: Duration, stop: &dyn Fn() -> bool) -> Result<u64> {
+    pub(super) fn collect(&self, grace: Duration, task: &dyn Task) -> Result<u64> {
         let mut condemned_at = self.upkeep.condemned_at.lock();
         let mut removed = 0;
         if condemned_at.is_some_and(|since| is_over(since, self.now(), grace)) {
-            removed += self.sweep(stop)?;
+            removed += self.sweep(task)?;
         }
         let begun = self.now();
-        self.condemn(stop)?;
+        self.condemn(task)?;
         *condemned_at = Some(begun);
         if grace.is_zero() {
-            removed += self.sweep(stop)?;
+            removed += self.sweep(task)?;
         }
         Ok(removed)
     }
 
-    fn condemn(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn condemn(&self, task: &dyn Task) -> Result<()> {
         self.ingest.watch_uses();
         let limit = self.meta.last_chunk();
         // Those that no overlay shows any more may come into use again as well, and need their bases.
@@ -56,7 +58,7 @@ impl Volume {
             let mut found = BTreeSet::new();
             view.each_chunk(&mut |row: ChunkRow| -> Result<()> {
                 let id = ChunkId(row.id);
-                if id <= limit && !named.contains(id) && !stop() {
+                if id <= limit && !named.contains(id) && !task.is_stopped() {
                     found.insert(id);
                 }
                 Ok(())
@@ -67,9 +69,10 @@ impl Volume {
         Ok(())
     }
 
-    fn sweep(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+    fn sweep(&self, task: &dyn Task) -> Result<u64> {
         let mut removed = 0;
-        while !stop() {
+        while !task.is_stopped() {
+            task.pace(CHUNKS_PER_COMMIT as u64 * ROW_BYTES);
             failpoint::hit("collect-before");
             let _still = self.ingest.still_places();
             let batch = self.ingest.condemned(CHUNKS_PER_COMMIT);

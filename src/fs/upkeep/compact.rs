@@ -9,7 +9,7 @@ use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::ChunkRow;
 use crate::model::{ChunkId, ChunkLocation, ChunkRef, PackId};
-use crate::sys::failpoint;
+use crate::sys::{Task, failpoint};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A pack is emptied when less than this part of it is needed, in percent.
@@ -52,26 +52,26 @@ impl std::ops::AddAssign for Moved {
 
 impl Volume {
     /// Gives the room of removed chunks back to the disk. The bytes are those that come free less those that it took.
-    pub(super) fn compact(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+    pub(super) fn compact(&self, task: &dyn Task) -> Result<Freed> {
         self.leave_last_pack_of_old_key()?;
         // First what costs no room.
-        let mut freed = self.remove_packs(stop)?;
+        let mut freed = self.remove_packs(task)?;
         for packs in self.packs_to_encrypt_anew()? {
-            self.empty_and_remove(&packs, &mut freed, stop)?;
+            self.empty_and_remove(&packs, &mut freed, task)?;
         }
-        self.empty_and_remove(&self.sparse_packs()?, &mut freed, stop)?;
-        self.leave_damaged_packs(&mut freed, stop)?;
+        self.empty_and_remove(&self.sparse_packs()?, &mut freed, task)?;
+        self.leave_damaged_packs(&mut freed, task)?;
         Ok(freed)
     }
 
     /// Moves what can be read of packs whose header or footer is damaged to others, and removes them.
-    fn leave_damaged_packs(&self, freed: &mut Freed, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn leave_damaged_packs(&self, freed: &mut Freed, task: &dyn Task) -> Result<()> {
         let known = self.meta.read(|view| view.damaged_packs())?;
         let mut damaged: HashSet<PackId> = known.iter().map(|known| known.pack).collect();
         let packs = self.sealed_packs()?;
         damaged.retain(|id| packs.iter().any(|pack| pack.id == *id));
         if !damaged.is_empty() {
-            self.empty_and_remove(&damaged, freed, stop)?;
+            self.empty_and_remove(&damaged, freed, task)?;
         }
         let packs = self.ingest.packs().packs()?;
         let gone = known.iter().map(|known| known.pack);
@@ -119,14 +119,14 @@ impl Volume {
         &self,
         packs: &HashSet<PackId>,
         freed: &mut Freed,
-        stop: &dyn Fn() -> bool,
+        task: &dyn Task,
     ) -> Result<()> {
-        let outcome = self.empty_packs(packs, &|_| true, stop);
+        let outcome = self.empty_packs(packs, &|_| true, task);
         let moved = *outcome.as_ref().unwrap_or(&Moved::default());
         freed.chunks_moved += moved.chunks;
         // Each look is one at the whole chunk table.
         if outcome.is_err() || moved.chunks > 0 {
-            let more = self.remove_packs(stop)?;
+            let more = self.remove_packs(task)?;
             freed.packs += more.packs;
             freed.bytes = (freed.bytes + more.bytes).saturating_sub(moved.bytes);
         }
@@ -139,7 +139,7 @@ impl Volume {
     }
 
     /// Removes the packs of which nothing is needed.
-    pub(super) fn remove_packs(&self, stop: &dyn Fn() -> bool) -> Result<Freed> {
+    pub(super) fn remove_packs(&self, task: &dyn Task) -> Result<Freed> {
         let mut freed = Freed::default();
         self.ingest.watch_healing();
         let packs = self.sealed_packs()?;
@@ -152,7 +152,7 @@ impl Volume {
         // That nothing names them must outlast a power cut, before they do not.
         self.sync_commits()?;
         for pack in unused {
-            if stop() {
+            if task.is_stopped() {
                 break;
             }
             let _still = self.ingest.still_places();
@@ -187,13 +187,14 @@ impl Volume {
         &self,
         packs: &HashSet<PackId>,
         may_move: &dyn Fn(ChunkId) -> bool,
-        stop: &dyn Fn() -> bool,
+        task: &dyn Task,
     ) -> Result<Moved> {
         let mut moved = Moved::default();
         for (_, mut chunks) in self.chunks_of(packs)? {
             chunks.retain(|chunk| may_move(chunk.id));
             for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
-                if stop() {
+                pace_moving(batch, task);
+                if task.is_stopped() {
                     return Ok(moved);
                 }
                 moved += self.move_chunks(batch, Copying::AsIs)?;
@@ -303,4 +304,10 @@ impl Volume {
     pub(in crate::fs) fn ids_in_memory(&self) -> HashSet<ChunkId> {
         self.chunks_in_memory().flat_map(|chunk| [Some(chunk.id), chunk.base]).flatten().collect()
     }
+}
+
+/// Waits as long as reading and writing these chunks is worth.
+pub(super) fn pace_moving(chunks: &[ChunkRef], task: &dyn Task) {
+    let bytes: u64 = chunks.iter().map(|chunk| record_len(chunk.at.stored_len)).sum();
+    task.pace(2 * bytes);
 }

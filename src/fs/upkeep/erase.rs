@@ -15,7 +15,7 @@ use crate::fs::volume::Volume;
 use crate::fs::{Error, Result};
 use crate::meta::{ChunkRow, Tx, View};
 use crate::model::{ChunkId, ChunkRef, Ino, Moment, PackId};
-use crate::sys::failpoint;
+use crate::sys::{Task, failpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -41,10 +41,10 @@ impl Volume {
     /// Erases the history of the name at `path` (from the drive's root), and of everything that is or was below it. What an
     /// earlier call left when it was interrupted goes as well; an error that there is nothing at `path` is one only if
     /// there was nothing of that either.
-    pub fn erase_history(&self, path: &[u8], stop: &dyn Fn() -> bool) -> Result<EraseReport> {
+    pub fn erase_history(&self, path: &[u8], task: &dyn Task) -> Result<EraseReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
-        let earlier = self.finish_erasing(None, stop)?;
+        let earlier = self.finish_erasing(None, task)?;
         // A start after a power cut may go back to here, and reopens what ended since.
         let horizon = self.meta.last_moment();
         self.sync_all()?;
@@ -61,7 +61,7 @@ impl Volume {
         failpoint::hit("erase-before-rows");
         self.erase_rows(&tree, &owned, horizon)?;
         let erased = owned.ended.len() as u64;
-        let report = self.finish_erasing(Some(erased), stop)?.unwrap_or_default();
+        let report = self.finish_erasing(Some(erased), task)?.unwrap_or_default();
         Ok(EraseReport { erased, without_past: owned.living.len() as u64, ..report })
     }
 
@@ -70,7 +70,7 @@ impl Volume {
     pub(super) fn finish_erasing(
         &self,
         inodes: Option<u64>,
-        stop: &dyn Fn() -> bool,
+        task: &dyn Task,
     ) -> Result<Option<EraseReport>> {
         let packs: HashSet<PackId> =
             self.meta.read(|view| view.erased_packs())?.into_iter().collect();
@@ -79,8 +79,8 @@ impl Volume {
         }
         failpoint::hit("erase-before-chunks");
         // What stays must not be a difference to what went.
-        let whole = self.store_whole(&self.differences_to_nothing(&packs)?, stop)?;
-        let bytes_freed = self.erase_chunks(&packs, stop)?.saturating_sub(whole.bytes);
+        let whole = self.store_whole(&self.differences_to_nothing(&packs)?, task)?;
+        let bytes_freed = self.erase_chunks(&packs, task)?.saturating_sub(whole.bytes);
         let kept: HashSet<PackId> =
             self.ingest.packs().packs()?.iter().map(|pack| pack.id).collect();
         self.freeing_write(|tx| Ok(tx.note_erasure(inodes.unwrap_or(0), bytes_freed)?))?;
@@ -196,16 +196,16 @@ impl Volume {
 
     /// Takes what nothing names any more off the disk. Answers how many bytes came free. Packs may stay: because something
     /// that is being written shows a part of them, or because it was stopped.
-    fn erase_chunks(&self, packs: &HashSet<PackId>, stop: &dyn Fn() -> bool) -> Result<u64> {
-        self.collect(Duration::ZERO, stop)?;
+    fn erase_chunks(&self, packs: &HashSet<PackId>, task: &dyn Task) -> Result<u64> {
+        self.collect(Duration::ZERO, task)?;
         failpoint::hit("erase-before-packs");
         self.ingest.packs().begin_pack()?;
         // Not what is there only because something can't be stored whole yet: the pack stays as well then.
         let last = self.meta.last_chunk();
         let named = self.meta.snapshot(|view| IdSet::named(view, last))?;
-        let moved = self.empty_packs(packs, &|chunk| named.contains(chunk), stop)?;
+        let moved = self.empty_packs(packs, &|chunk| named.contains(chunk), task)?;
         failpoint::hit("erase-emptied-packs");
-        let freed = self.remove_packs(stop)?;
+        let freed = self.remove_packs(task)?;
         failpoint::hit("erase-removed-packs");
         Ok(freed.bytes.saturating_sub(moved.bytes))
     }

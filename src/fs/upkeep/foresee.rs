@@ -8,6 +8,7 @@ use super::terms::Terms;
 use crate::fs::Result;
 use crate::meta::{Fate, Kept, Period, Place, Showing, View};
 use crate::model::{Ino, Moment};
+use crate::sys::Unattended;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What goes. Some 100 bytes for each name and each inode of which something does.
@@ -27,7 +28,7 @@ impl<'a> Foreseen<'a> {
         let (periods, fates, places) = Default::default();
         let foreseen = Foreseen { view, periods, fates, places };
         let mut looking = Looking { terms, foreseen };
-        decide_all(&mut looking, terms, &|| false)?;
+        decide_all(&mut looking, terms, &Unattended)?;
         Ok(looking.foreseen)
     }
 

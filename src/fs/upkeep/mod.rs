@@ -29,6 +29,7 @@ use super::volume::Volume;
 use super::{Error, Result};
 use crate::meta::LastUpkeep;
 use crate::model::{ChunkRef, Moment, Timestamp};
+use crate::sys::Task;
 use compact::Moved;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -79,18 +80,18 @@ impl Volume {
     }
 
     /// Carries out what retention says at this moment, then gives room back. Chunks that nothing names stay for `grace` before
-    /// they go: in a later run, unless it is zero. `floor` takes the place of all that are longer for this run. `stop` is asked
-    /// often; when it says so, the rest waits for the next run.
+    /// they go: in a later run, unless it is zero. `floor` takes the place of all that are longer for this run. `task` is asked
+    /// at each step, and paces it; when it says so, the rest waits for the next run.
     pub fn upkeep(
         &self,
         floor: Option<Duration>,
         grace: Duration,
-        stop: &dyn Fn() -> bool,
+        task: &dyn Task,
     ) -> Result<UpkeepReport> {
         self.check_writable()?;
         let _turn = self.upkeep.turn.lock();
-        let rows_dropped = self.thin_out(floor, stop)?;
-        let rebased = match self.rebase_last_ones(stop) {
+        let rows_dropped = self.thin_out(floor, task)?;
+        let rebased = match self.rebase_last_ones(task) {
             // What comes next costs none, and makes some.
             Err(Error::NoSpace) => {
                 log::warn!("no room to store whole what needs no base any more");
@@ -98,9 +99,9 @@ impl Volume {
             }
             outcome => outcome?,
         };
-        let chunks_removed = self.collect(grace, stop)?;
-        let freed = self.compact(stop)?;
-        let erased = match self.finish_erasing(None, stop) {
+        let chunks_removed = self.collect(grace, task)?;
+        let freed = self.compact(task)?;
+        let erased = match self.finish_erasing(None, task) {
             Err(Error::NoSpace) => {
                 log::warn!("no room to empty packs that hold what was erased");
                 None
@@ -115,7 +116,7 @@ impl Volume {
             bytes_freed: (freed.bytes + erased.map_or(0, |report| report.bytes_freed))
                 .saturating_sub(rebased.bytes),
         };
-        if !stop() {
+        if !task.is_stopped() {
             self.note_upkeep(&report)?;
             self.note_header();
             self.forget_old_keys();
@@ -141,11 +142,11 @@ impl Volume {
         Terms::new(&self.options, &self.whereabouts, None, now)
     }
 
-    fn thin_out(&self, floor: Option<Duration>, stop: &dyn Fn() -> bool) -> Result<u64> {
+    fn thin_out(&self, floor: Option<Duration>, task: &dyn Task) -> Result<u64> {
         // A start after a power cut may go back to what is durable, and reopens what ended since: that must be there.
         let durable = self.meta.last_moment();
         self.sync_commits()?;
-        self.apply_retention(&self.terms(floor).until(durable), stop)
+        self.apply_retention(&self.terms(floor).until(durable), task)
     }
 
     /// The chunks that overlays show: of some of them no row knows yet.

@@ -5,11 +5,12 @@
 //! whatever is a difference to it. In both cases the difference is stored anew, whole.
 
 use super::collect::IdSet;
-use super::compact::{Copying, Moved};
+use super::compact::{Copying, Moved, pace_moving};
 use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::View;
 use crate::model::{ChunkId, ChunkRef};
+use crate::sys::Task;
 use std::collections::BTreeMap;
 
 /// Chunks that are stored anew in one transaction.
@@ -17,7 +18,7 @@ const CHUNKS_PER_COMMIT: usize = 256;
 
 impl Volume {
     /// Stores whole what is the only difference to a chunk that nothing shows; answers how many there were.
-    pub(super) fn rebase_last_ones(&self, stop: &dyn Fn() -> bool) -> Result<Moved> {
+    pub(super) fn rebase_last_ones(&self, task: &dyn Task) -> Result<Moved> {
         let last = self.meta.last_chunk();
         // Uncommitted differences: their bases are needed by more than the table knows.
         let in_memory = self.ids_in_memory();
@@ -31,14 +32,14 @@ impl Volume {
         })?;
         chunks.retain(|(base, _)| !in_memory.contains(base));
         let chunks: Vec<ChunkId> = chunks.into_iter().map(|(_, chunk)| chunk).collect();
-        self.store_whole(&chunks, stop)
+        self.store_whole(&chunks, task)
     }
 
     /// Stores these chunks anew, not as differences; answers how many moved. Those that something in memory shows stay.
-    pub(super) fn store_whole(&self, chunks: &[ChunkId], stop: &dyn Fn() -> bool) -> Result<Moved> {
+    pub(super) fn store_whole(&self, chunks: &[ChunkId], task: &dyn Task) -> Result<Moved> {
         let mut moved = Moved::default();
         for batch in chunks.chunks(CHUNKS_PER_COMMIT) {
-            if stop() {
+            if task.is_stopped() {
                 break;
             }
             let rows: Vec<ChunkRef> = self.meta.read(|view| {
@@ -47,6 +48,7 @@ impl Volume {
             })?;
             let differences: Vec<ChunkRef> =
                 rows.into_iter().filter(|chunk| chunk.base.is_some()).collect();
+            pace_moving(&differences, task);
             moved += self.move_chunks(&differences, Copying::Whole)?;
         }
         Ok(moved)

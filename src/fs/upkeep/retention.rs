@@ -20,13 +20,16 @@ use crate::fs::Result;
 use crate::fs::volume::Volume;
 use crate::meta::{ContentState, Holding, Kept, Period, Place, Tx, View};
 use crate::model::{FileKind, Ino, Life, Moment, Verdict, plan, plan_without_versions};
-use crate::sys::failpoint;
+use crate::sys::{Task, failpoint};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Rows that are looked at in one query.
 const ROWS_PER_QUERY: usize = 4096;
 /// Places that are decided in one transaction.
 const PLACES_PER_COMMIT: usize = 64;
+/// What looking at a row is taken to read, and deciding about a place to read and write: so much do they hold up others.
+const ROW_BYTES: u64 = 512;
+const PLACE_BYTES: u64 = 8 << 10;
 
 /// One of the queries that list places and what they hold, from after a place on.
 type ListHoldings = dyn Fn(&View<'_>, Place, usize) -> crate::meta::Result<Vec<Holding>>;
@@ -112,24 +115,16 @@ impl Walk for Working<'_> {
 }
 
 impl Volume {
-    /// Removes what the terms don't keep; answers how many rows went. `stop` is asked between transactions.
-    pub(super) fn apply_retention(
-        &self,
-        terms: &Terms<'_>,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<u64> {
-        decide_all(&mut Working { volume: self, terms }, terms, stop)
+    /// Removes what the terms don't keep; answers how many rows went. `task` is asked between transactions.
+    pub(super) fn apply_retention(&self, terms: &Terms<'_>, task: &dyn Task) -> Result<u64> {
+        decide_all(&mut Working { volume: self, terms }, terms, task)
     }
 }
 
 /// Decides about everything that the terms may not keep; answers how many rows go.
-pub(super) fn decide_all(
-    walk: &mut impl Walk,
-    terms: &Terms<'_>,
-    stop: &dyn Fn() -> bool,
-) -> Result<u64> {
+pub(super) fn decide_all(walk: &mut impl Walk, terms: &Terms<'_>, task: &dyn Task) -> Result<u64> {
     let usual = terms.usual_horizon();
-    let changed = inodes_with_past(walk, usual, stop)?;
+    let changed = inodes_with_past(walk, usual, task)?;
     let has_past = |view: &View<'_>, held: &Holding| {
         let horizon = terms.horizon_of(view, held)?;
         let is_old = match horizon == usual {
@@ -139,13 +134,13 @@ pub(super) fn decide_all(
         Ok(is_old || had_shorter_floor(view, terms, held, horizon)?)
     };
     let list: &ListHoldings = &|view, after, limit| view.living_holdings(after, limit);
-    let living = decide_each(walk, stop, Pass::Living, (list, &has_past))?;
+    let living = decide_each(walk, task, Pass::Living, (list, &has_past))?;
     let is_over = |view: &View<'_>, held: &Holding| {
         let horizon = terms.horizon_of(view, held)?;
         Ok(held.until.is_some_and(|until| until <= horizon))
     };
     let list: &ListHoldings = &|view, after, limit| view.past_holdings(after, limit);
-    Ok(living + decide_each(walk, stop, Pass::Over, (list, &is_over))?)
+    Ok(living + decide_each(walk, task, Pass::Over, (list, &is_over))?)
 }
 
 /// Whether what lives had a name before with a later horizon than that of its present one, before which it was something
@@ -169,13 +164,14 @@ fn had_shorter_floor(
 /// Decides about every place in which something is `wanted`, of those that `list` tells.
 fn decide_each(
     walk: &mut impl Walk,
-    stop: &dyn Fn() -> bool,
+    task: &dyn Task,
     pass: Pass,
     (list, wanted): (&ListHoldings, &IsWanted<'_>),
 ) -> Result<u64> {
     let mut dropped = 0;
     let mut after = Place { parent: Ino(0), slot: i64::MIN };
-    while !stop() {
+    while !task.is_stopped() {
+        task.pace(ROWS_PER_QUERY as u64 * ROW_BYTES);
         let (last, places) = walk.read(|view| {
             let batch = list(view, after, ROWS_PER_QUERY)?;
             let mut places = BTreeSet::new();
@@ -187,7 +183,8 @@ fn decide_each(
         let Some(last) = last else { break };
         after = last;
         for places in Vec::from_iter(places).chunks(PLACES_PER_COMMIT) {
-            if stop() {
+            task.pace(places.len() as u64 * PLACE_BYTES);
+            if task.is_stopped() {
                 break;
             }
             dropped += walk.decide(pass, places)?;
@@ -197,14 +194,11 @@ fn decide_each(
 }
 
 /// The inodes with a state that ended before the floor.
-fn inodes_with_past(
-    walk: &impl Walk,
-    horizon: Moment,
-    stop: &dyn Fn() -> bool,
-) -> Result<HashSet<Ino>> {
+fn inodes_with_past(walk: &impl Walk, horizon: Moment, task: &dyn Task) -> Result<HashSet<Ino>> {
     let mut found = HashSet::new();
     let mut after = Ino(0);
-    while !stop() {
+    while !task.is_stopped() {
+        task.pace(ROWS_PER_QUERY as u64 * ROW_BYTES);
         let batch =
             walk.read(|view| Ok(view.inodes_with_past(horizon, after, ROWS_PER_QUERY)?))?;
         let Some(last) = batch.last() else { break };

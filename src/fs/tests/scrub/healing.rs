@@ -1,6 +1,7 @@
 //! What is damaged is brought back, from whoever has it.
 
 use super::*;
+use crate::sys::Unattended;
 
 #[test]
 fn what_is_damaged_is_brought_back_from_two_places_that_are_damaged_themselves() {
@@ -57,7 +58,7 @@ fn what_is_damaged_is_brought_back_from_two_places_that_are_damaged_themselves()
     assert!(report.packs.iter().any(|what| what.contains("its footer is damaged")), "{report:?}");
     assert!(report.packs.iter().any(|what| what.contains("its header is damaged")), "{report:?}");
     for _ in 0..2 {
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     }
     let again = drive.scrub(&[]);
     assert_eq!((again.damaged, &again.packs[..]), (0, &[][..]), "{again:?}");

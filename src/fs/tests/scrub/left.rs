@@ -1,6 +1,7 @@
 //! What is damaged and not brought back: told, or nobody's business.
 
 use super::*;
+use crate::sys::Unattended;
 
 #[test]
 fn what_can_not_be_brought_back_is_told_by_file_and_version_until_it_can() {
@@ -73,7 +74,7 @@ fn garbage_is_nobodys_business_and_compaction_gets_rid_of_it() {
     drive.volume.unlink(Ino::ROOT, b"goes").unwrap();
     drive.clock.advance(DAY * 40);
     // Its rows go; the chunks are only condemned.
-    drive.volume.upkeep(None, DAY, &|| false).unwrap();
+    drive.volume.upkeep(None, DAY, &Unattended).unwrap();
     chunks.iter().take(3).for_each(|chunk| drive.spoil_record(chunk));
     let before = drive.volume.ingest.packs().packs().unwrap().len();
     let report = drive.scrub(&[]);
@@ -81,7 +82,7 @@ fn garbage_is_nobodys_business_and_compaction_gets_rid_of_it() {
     assert_eq!(drive.volume.status().unwrap().damaged_chunks, 0);
     drive.clock.advance(DAY * 2);
     for _ in 0..2 {
-        drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+        drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     }
     let after = drive.volume.ingest.packs().packs().unwrap();
     assert!(after.len() < before || after.iter().all(|pack| pack.id != chunks[0].at.pack));
@@ -107,7 +108,7 @@ fn a_pack_that_was_found_damaged_at_a_start_goes_once_nothing_needs_it() {
     let report = drive.scrub(&[&spare]);
     assert_eq!((report.repaired, report.left.len()), (1, 0), "{report:?}");
     assert!(report.packs[0].contains("its footer is damaged"), "{report:?}");
-    drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap();
+    drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap();
     let packs = drive.volume.ingest.packs().packs().unwrap();
     assert!(packs.iter().all(|pack| pack.id != first.at.pack), "{packs:?}");
     assert_eq!(drive.volume.meta.count("damaged_pack"), 0);

@@ -1,6 +1,7 @@
 //! How much a run reads, and where it goes on.
 
 use super::*;
+use crate::sys::Unattended;
 
 #[test]
 fn a_round_without_damage_changes_nothing() {
@@ -120,7 +121,8 @@ fn compaction_beside_it_hides_nothing_from_it() {
                 drive.save(Ino::ROOT, "busy", &noise(1000 + n, 1_500_000));
                 drive.save(Ino::ROOT, &format!("keep{n}"), &noise(3000 + n, 100_000));
                 drive.clock.advance(DAY * 40);
-                moved += drive.volume.upkeep(None, Duration::ZERO, &|| false).unwrap().chunks_moved;
+                moved +=
+                    drive.volume.upkeep(None, Duration::ZERO, &Unattended).unwrap().chunks_moved;
             }
             moved
         });
