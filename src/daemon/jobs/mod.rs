@@ -9,6 +9,7 @@ mod retention;
 pub(super) mod scratch;
 mod scrub;
 #[cfg(test)]
+#[path = "years_tests.rs"]
 mod years;
 
 pub(super) use scrub::Repairs;
