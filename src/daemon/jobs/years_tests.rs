@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Asking how the jobs are takes longer than most of them.
 const LOOK_INTERVAL: Duration = Duration::from_millis(6);
 /// For so many days the machine is on, later now and then: every so many days.
-const DAILY: usize = 230;
-const NOW_AND_THEN: usize = 4;
+const DAILY: usize = 180;
+const NOW_AND_THEN: usize = 5;
 /// Names that a folder may have.
 const NAMES: u64 = 8;
 const FOLDERS: [&str; 2] = ["one", "two"];
