@@ -1,5 +1,5 @@
-//! Backups beside restic and borg: the same two trees, the same steps, in one run. Verso backs up a store with its history, the others a plain
-//! copy of the tree as it is.
+//! Backups beside restic and borg: the same two trees, the same steps, in one run. Verso backs up a store with its history, the others a
+//! plain copy of the tree as it is.
 
 use crate::Failure;
 use crate::peers::start_verso_exact;

@@ -10,15 +10,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use versofs::http::Client;
 
 /// What runs all the time: reading and verifying everything.
 const JOB: &str = "scrub";
 /// What runs once beside it: looking for what nothing keeps. Again and again it would mostly wait for the disk, as it never does.
 const ONCE: &str = "retention";
-/// What is there to read.
-const FILL_BYTES: u64 = 512 << 20;
+/// What also runs beside it: copying everything to another directory.
+const BACKUP: &str = "backup";
+const ALL: [&str; 3] = [JOB, ONCE, BACKUP];
+/// What is there to read: enough to last for as long as a work takes, since a run's beginning, once a night, costs more than its steps.
+const FILL_BYTES: u64 = 2 << 30;
+/// Runs have begun after this, and know that the drive is in use: what they had begun before at full speed is over.
+const BEGINNING: Duration = Duration::from_millis(500);
+/// How often the drive is used until then.
+const USE_INTERVAL: Duration = Duration::from_millis(10);
 /// The settings with which there is everything to read each time, and nothing runs but what is asked for.
 pub(crate) const SETTINGS: [(&str, &str); 3] = [
     ("VERSO_JOBS__SCRUB", "never"),
@@ -48,18 +55,27 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Begins; on return they run.
-    pub(crate) fn start(store: &Path) -> Result<Busy, Failure> {
+    /// Begins; on return they run. `directory` is on the drive.
+    pub(crate) fn start(store: &Path, directory: &Path) -> Result<Busy, Failure> {
         let over = Arc::new(AtomicBool::new(false));
-        for job in [JOB, ONCE] {
+        for job in ALL {
             ask(store, "run", job)?;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < BEGINNING {
+            // The kernel has not heard of this name yet, so it asks.
+            let name = format!("not there {}", begun.elapsed().as_nanos());
+            let _ = directory.join(name).symlink_metadata();
+            std::thread::sleep(USE_INTERVAL);
         }
         let (inner, at) = (Arc::clone(&over), store.to_owned());
         let work = move || {
             while !inner.load(Ordering::Relaxed) {
                 std::thread::sleep(REST);
-                // That it runs already is what is wanted.
-                let _ = ask(&at, "run", JOB);
+                // That they run already is what is wanted.
+                for job in [JOB, BACKUP] {
+                    let _ = ask(&at, "run", job);
+                }
             }
         };
         Ok(Busy { store: store.to_owned(), over, thread: Some(std::thread::spawn(work)) })
@@ -73,7 +89,7 @@ impl Drop for Busy {
             let _ = thread.join();
         }
         while running(&self.store).is_some_and(|running| running) {
-            for job in [JOB, ONCE] {
+            for job in ALL {
                 let _ = ask(&self.store, "cancel", job);
             }
             std::thread::sleep(REST);
@@ -87,7 +103,14 @@ fn connect(store: &Path) -> Result<Client, Failure> {
 
 /// Whether the daemon did as asked.
 fn ask(store: &Path, what: &str, job: &str) -> Result<bool, Failure> {
-    let answer = connect(store)?.post(&format!("/v1/jobs/{what}"), &json!({ "name": job }))?;
+    let order = match (what, job) {
+        ("run", BACKUP) => {
+            let location = store.with_extension("backup");
+            json!({ "name": job, "options": { "location": location, "full": true } })
+        }
+        _ => json!({ "name": job }),
+    };
+    let answer = connect(store)?.post(&format!("/v1/jobs/{what}"), &order)?;
     match answer.status {
         200..300 => Ok(true),
         409 => Ok(false),

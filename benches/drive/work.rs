@@ -74,7 +74,7 @@ impl Work {
     /// Runs the work once on `peer`, with the disk quiet at the start.
     pub(crate) fn run(&self, peer: &Peer, data: &Data) -> Result<Measure, Failure> {
         let store = peer.store.as_deref().filter(|_| peer.kind == Kind::Busy);
-        let _busy = store.map(Busy::start).transpose()?;
+        let _busy = store.map(|store| Busy::start(store, &peer.work)).transpose()?;
         (self.run)(peer, data)
             .map_err(|error| Failure(format!("{} on {}: {error}", self.key, peer.kind.title())))
     }

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes of a part, at most: it is in memory while it is sent.
-const PART_BYTES_MAX: u64 = 64 << 20;
-/// A sealed pack of more parts is copied anew, as few as it takes.
+/// Bytes of a part, at most: it is in memory while it is sent, and read and written at one go beside the live drive.
+const PART_BYTES_MAX: u64 = 16 << 20;
+/// A sealed pack of more parts, and of twice as many as it takes, is copied anew.
 const PARTS_MAX: usize = 8;
 
 /// What is known of the packs' parts.
@@ -48,7 +48,8 @@ impl KnownParts {
             end += part.len;
             planned.push(Planned { start: part.start, len: part.len, hash: Some(part.hash) });
         }
-        if pack.sealed && planned.len() > PARTS_MAX {
+        let fewest = pack.len.div_ceil(PART_BYTES_MAX) as usize;
+        if pack.sealed && planned.len() > PARTS_MAX.max(2 * fewest) {
             planned.clear();
             end = 0;
         }
