@@ -63,6 +63,7 @@ impl Starter for Terminal {
 /// Mounts what `plan` says, and serves it until it is unmounted or a signal ends it.
 pub(super) fn serve(plan: &Plan, given: &Given, starter: &mut dyn Starter) -> Result<(), Failure> {
     sys::make_private_files();
+    sys::give_memory_back();
     let (sender, events) = events::listen()
         .map_err(|error| Failure::new(Exit::Failure, format!("cannot take signals: {error}")))?;
     let drive = Drive::start(plan, given, starter, sender)?;

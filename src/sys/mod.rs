@@ -26,7 +26,7 @@ pub use disk::{
 pub use identity::{current_user, random_bytes};
 pub use inherited::{take_descriptors, take_stdin, take_variable};
 pub use lock::{DirectoryLock, LockError, StoreLock};
-pub use memory::{Locked, forbid_core_dumps, machine_memory};
+pub use memory::{Locked, forbid_core_dumps, give_memory_back, machine_memory};
 pub use priority::{kill_group, lower_priority};
 pub use process::{
     leave_terminal, make_private_files, process_of, redirect_stderr, sync_filesystem,
