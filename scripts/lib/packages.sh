@@ -60,10 +60,11 @@ without_starting_now() (
     "$@"
 )
 
-# cargo_tool PROGRAM VERSION: into target/tools, unless that version is there.
+# cargo_tool PROGRAM VERSION: into target/tools, unless that version is there. They run for seconds and would be built for
+# minutes: hardly optimised.
 cargo_tool() {
     if [ -x "$TOOLS/bin/$1" ] && "$TOOLS/bin/$1" --version 2>/dev/null | grep -qF "$2"; then return 0; fi
-    cargo install --quiet --locked --root "$TOOLS" "$1@$2"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --quiet --locked --root "$TOOLS" "$1@$2"
 }
 
 install_suites() {
