@@ -7,14 +7,17 @@
 mod daemon;
 #[path = "support/failpoints.rs"]
 mod failpoints;
+#[path = "../src/sys/testing.rs"]
+mod testing;
 
+use failpoints::Ran;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
+use testing::noise;
 use versofs::backup::{Location, LocationSpec, Verified, verify};
 use versofs::crypt::{Secret, SecretKind};
 use versofs::fs::{Caller, OpenMode, Volume, VolumeOptions};
@@ -28,19 +31,6 @@ struct Site {
     dir: TempDir,
     encrypted: bool,
     rounds: u64,
-}
-
-struct Ran(Output);
-
-impl Ran {
-    #[track_caller]
-    fn ok(&self) {
-        assert!(self.0.status.success(), "{}", String::from_utf8_lossy(&self.0.stderr));
-    }
-
-    fn was_killed(&self) -> bool {
-        self.0.status.signal() == Some(libc::SIGKILL)
-    }
 }
 
 impl Site {
@@ -141,20 +131,6 @@ fn content(seed: u64) -> Vec<u8> {
     noise(seed, 1_300_000)
 }
 
-/// Bytes that don't compress and don't repeat.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 const BACK_UP: &str = "backup run shelf/ --store store";
 
 fn killed_while_backing_up(site: &mut Site, words: &str, step: &str) -> bool {
@@ -226,23 +202,16 @@ fn killed_at_each_step(encrypted: bool) {
     assert_eq!(reached, steps, "each step is come by");
 }
 
-fn is_built_with_failpoints() -> bool {
-    if !cfg!(feature = "failpoints") {
-        eprintln!("SKIPPED: built without the feature failpoints");
-    }
-    cfg!(feature = "failpoints")
-}
-
 #[test]
 fn a_plain_store() {
-    if is_built_with_failpoints() {
+    if failpoints::are_built() {
         killed_at_each_step(false);
     }
 }
 
 #[test]
 fn an_encrypted_store() {
-    if is_built_with_failpoints() {
+    if failpoints::are_built() {
         killed_at_each_step(true);
     }
 }

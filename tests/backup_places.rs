@@ -12,6 +12,8 @@ mod flaky;
 mod picture;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "../src/sys/testing.rs"]
+mod testing;
 
 use flaky::{Flaky, Mood};
 use picture::Picture;
@@ -20,6 +22,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use testing::noise;
 use versofs::backup::{self, Error, Location, LocationSpec, MakeOptions, Patience, verify};
 use versofs::crypt::{Secret, SecretKind};
 use versofs::fs::{
@@ -194,19 +197,6 @@ fn key(dir: &Path) -> Arc<Secret> {
     std::fs::write(&path, [42; 64]).unwrap();
     let file = std::fs::File::open(path).unwrap();
     Arc::new(Secret::read(SecretKind::KeyFile, file).unwrap())
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 /// Two places at a time.

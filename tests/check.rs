@@ -8,32 +8,8 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use support::Bench;
-
-/// Bytes that don't compress and don't repeat.
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..len.div_ceil(8)).flat_map(|_| next()).take(len).collect()
-}
-
-/// Flips a byte in the middle of the only pack, which holds the only file.
-fn damage(bench: &Bench) {
-    let packs: Vec<_> = fs::read_dir(bench.store.join("packs")).unwrap().collect();
-    assert_eq!(packs.len(), 1);
-    let path = packs[0].as_ref().unwrap().path();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = fs::File::options().read(true).write(true).open(path).unwrap();
-    let (at, mut byte) = (100_000, [0]);
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
-}
+use std::os::unix::fs::PermissionsExt;
+use support::{Bench, noise};
 
 fn json(ran: &support::Ran) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
@@ -43,7 +19,7 @@ fn json(ran: &support::Ran) -> Value {
 fn a_store_in_order_is_clean_offline_and_mounted() {
     let bench = Bench::new();
     bench.verso("mount STORE DRIVE").ok();
-    fs::write(bench.drive.join("shared/picture"), noise(1_000_000)).unwrap();
+    fs::write(bench.drive.join("shared/picture"), noise(1, 1_000_000)).unwrap();
     for words in ["check STORE", "check DRIVE --read-data", "check STORE --read-data --repair"] {
         assert!(bench.verso(words).ok().out.contains("nothing is wrong"), "{words}");
     }
@@ -60,9 +36,9 @@ fn a_store_in_order_is_clean_offline_and_mounted() {
 fn damage_is_exit_code_4_and_names_the_file() {
     let bench = Bench::new();
     bench.verso("mount STORE DRIVE").ok();
-    fs::write(bench.drive.join("shared/picture"), noise(300_000)).unwrap();
+    fs::write(bench.drive.join("shared/picture"), noise(1, 300_000)).unwrap();
     bench.verso("umount DRIVE").ok();
-    damage(&bench);
+    bench.damage();
     bench.verso("check STORE").ok();
     let words = "check STORE --read-data";
     let ran = bench.verso(words);
@@ -84,7 +60,7 @@ fn damage_is_exit_code_4_and_names_the_file() {
 fn a_pack_that_is_gone_or_cut_off_takes_nothing_else_along() {
     let bench = Bench::new();
     bench.verso("mount STORE DRIVE").ok();
-    fs::write(bench.drive.join("shared/picture"), noise(300_000)).unwrap();
+    fs::write(bench.drive.join("shared/picture"), noise(1, 300_000)).unwrap();
     fs::write(bench.drive.join("shared/empty"), "").unwrap();
     bench.verso("umount DRIVE").ok();
     let packs = bench.store.join("packs");

@@ -72,8 +72,7 @@ fn killed_at_every_failpoint() {
     if !is_root_or_skip("killed_at_every_failpoint") {
         return;
     }
-    if !cfg!(feature = "failpoints") {
-        eprintln!("SKIPPED killed_at_every_failpoint: built without the feature failpoints");
+    if !failpoints::are_built() {
         return;
     }
     let mut rng = Rng::announced("killed_at_every_failpoint");
@@ -198,8 +197,7 @@ fn killed_while_erasing() {
     if !is_root_or_skip("killed_while_erasing") {
         return;
     }
-    if !cfg!(feature = "failpoints") {
-        eprintln!("SKIPPED killed_while_erasing: built without the feature failpoints");
+    if !failpoints::are_built() {
         return;
     }
     let mut rng = Rng::announced("killed_while_erasing");

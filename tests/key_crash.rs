@@ -6,11 +6,11 @@
 #[path = "support/failpoints.rs"]
 mod failpoints;
 
+use failpoints::Ran;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::TempDir;
 use versofs::crypt::{Secret, SecretKind};
@@ -99,35 +99,15 @@ impl Locker {
     }
 }
 
-struct Ran(Output);
-
-impl Ran {
-    #[track_caller]
-    fn ok(&self) {
-        assert!(self.0.status.success(), "{}", String::from_utf8_lossy(&self.0.stderr));
-    }
-
-    fn was_killed(&self) -> bool {
-        self.0.status.signal() == Some(libc::SIGKILL)
-    }
-}
-
 /// The steps, each with its number of passes that are died at.
 fn steps() -> impl Iterator<Item = String> {
     let names = failpoints::all().into_iter().filter(|name| failpoints::is_of_keys(name));
     names.flat_map(|name| [format!("{name}:1"), format!("{name}:2")])
 }
 
-fn is_built_with_failpoints() -> bool {
-    if !cfg!(feature = "failpoints") {
-        eprintln!("SKIPPED: built without the feature failpoints");
-    }
-    cfg!(feature = "failpoints")
-}
-
 #[test]
 fn killed_at_every_step_of_making_a_store_and_changing_its_keys() {
-    if !is_built_with_failpoints() {
+    if !failpoints::are_built() {
         return;
     }
     let mut reached = BTreeSet::new();

@@ -6,6 +6,8 @@
 mod flaky;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "../src/sys/testing.rs"]
+mod testing;
 
 use flaky::{Flaky, Mood};
 use servers::{Kind, Server, free_port, spec};
@@ -13,6 +15,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
+use testing::noise;
 use versofs::backup::{Error, Location, LocationSpec, Patience, location_options};
 
 /// For servers that are all right, on a machine that is busy.
@@ -36,23 +39,6 @@ fn open(spec: &LocationSpec) -> Location {
     Location::open_with(spec, CALM).unwrap()
 }
 
-/// Bytes that no compression and no mistake of an offset makes out of others.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        bytes.extend(next());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 fn keys(location: &Location, prefix: &str) -> Vec<String> {
     location.list(prefix).unwrap().into_iter().map(|object| object.key).collect()
 }
@@ -66,10 +52,10 @@ fn holds_what_is_put(location: &Location) {
     assert!(matches!(location.get_range("no/such", 0, 1), Err(Error::NotFound { .. })));
     location.delete(&["no/such".into(), "none".into()]).unwrap();
 
-    let first = noise(70_000, 1);
+    let first = noise(1, 70_000);
     location.put("s/x/packs/00000001-a", first.clone()).unwrap();
     assert_eq!(location.get("s/x/packs/00000001-a").unwrap(), first);
-    let second = noise(60_000, 2);
+    let second = noise(2, 60_000);
     location.put("s/x/packs/00000001-a", second.clone()).unwrap();
     assert_eq!(location.get("s/x/packs/00000001-a").unwrap(), second);
     assert_eq!(location.stat("s/x/packs/00000001-a").unwrap(), Some(60_000));
@@ -102,7 +88,7 @@ fn holds_what_is_put(location: &Location) {
 /// Sizes around those at which uploads change their way.
 fn takes_every_size(location: &Location, can_be_empty: bool) {
     for len in [1, (5 << 20) + 1, 40 << 20] {
-        let body = noise(len, len as u64);
+        let body = noise(len as u64, len);
         location.put("sizes/one", body.clone()).unwrap();
         assert_eq!(location.stat("sizes/one").unwrap(), Some(len as u64));
         assert!(location.get("sizes/one").unwrap() == body, "{len}");
@@ -135,7 +121,7 @@ fn stream(location: &Location, key: &str, body: &[u8]) -> Result<u64, Error> {
 }
 
 fn takes_streams(location: &Location, can_be_empty: bool) {
-    let long = noise(STREAM_BYTES, 9);
+    let long = noise(9, STREAM_BYTES);
     for body in [&long[..], &long[..1], &[]] {
         if body.is_empty() && !can_be_empty {
             stream(location, "x/one", body).unwrap_err();
@@ -163,7 +149,7 @@ fn takes_many_at_once(location: &Location, each: usize) {
         for thread in 0..8 {
             scope.spawn(move || {
                 for n in 0..each {
-                    let body = noise(100 + n, (thread * each + n) as u64);
+                    let body = noise((thread * each + n) as u64, 100 + n);
                     location.put(&key(thread, n), body.clone()).unwrap();
                     if n % 16 == 0 {
                         assert_eq!(location.get(&key(thread, n)).unwrap(), body);
@@ -303,7 +289,7 @@ fn survives(server: &Server, moods: &[Mood]) {
     let proxy = Flaky::before(server.port);
     let location = open(&server.through(proxy.port, "p"));
     let direct = open(&server.spec("p"));
-    let (old, new) = (noise(3 << 20, 1), noise(4 << 20, 2));
+    let (old, new) = (noise(1, 3 << 20), noise(2, 4 << 20));
     for mood in moods {
         location.put("a/b", old.clone()).unwrap();
         proxy.turns(*mood);
@@ -324,7 +310,7 @@ fn survives(server: &Server, moods: &[Mood]) {
 fn streams_survive(server: &Server, moods: &[Mood]) {
     let proxy = Flaky::before(server.port);
     let location = open(&server.through(proxy.port, "p"));
-    let body = noise(STREAM_BYTES, 3);
+    let body = noise(3, STREAM_BYTES);
     for mood in moods {
         proxy.turns(*mood);
         assert_eq!(stream(&location, "a/b", &body).unwrap(), body.len() as u64, "{mood:?}");
@@ -339,7 +325,7 @@ fn streams_give_up(server: &Server, moods: &[Mood]) {
     let proxy = Flaky::before(server.port);
     let location = Location::open_with(&server.through(proxy.port, "p"), SHORT).unwrap();
     let direct = open(&server.spec("p"));
-    let body = noise(STREAM_BYTES, 3);
+    let body = noise(3, STREAM_BYTES);
     for mood in moods {
         proxy.turns(*mood);
         let error = stream(&location, "stream/one", &body).unwrap_err();
@@ -355,7 +341,7 @@ fn gives_up(server: &Server, moods: &[Mood]) {
     let proxy = Flaky::before(server.port);
     let location = Location::open_with(&server.through(proxy.port, "p"), SHORT).unwrap();
     let direct = open(&server.spec("p"));
-    let (old, new) = (noise(3 << 20, 1), noise(4 << 20, 2));
+    let (old, new) = (noise(1, 3 << 20), noise(2, 4 << 20));
     for mood in moods {
         direct.put("a/b", old.clone()).unwrap();
         proxy.turns(*mood);
@@ -450,7 +436,7 @@ fn a_server_that_dies_under_an_upload_has_the_old_object_and_then_the_new_one() 
     for kind in [Kind::Ftp, Kind::Webdav] {
         let Some(mut server) = Server::start(kind) else { continue };
         let location = open(&server.spec("p"));
-        let (old, new) = (noise(1000, 1), noise(64 << 20, 3));
+        let (old, new) = (noise(1, 1000), noise(3, 64 << 20));
         location.put("a/b", old.clone()).unwrap();
         std::thread::scope(|scope| {
             let put = scope.spawn(|| location.put("a/b", new.clone()));
@@ -482,10 +468,10 @@ fn a_full_disk_is_told_as_such() {
         return;
     }
     let location = open(&spec(format!("{at}/verso"), &[]));
-    let whole = noise(1 << 20, 4);
+    let whole = noise(4, 1 << 20);
     location.put("a/b", whole.clone()).unwrap();
-    let error = location.put("a/b", noise(8 << 20, 5));
-    let streamed = stream(&location, "a/c", &noise(8 << 20, 5));
+    let error = location.put("a/b", noise(5, 8 << 20));
+    let streamed = stream(&location, "a/c", &noise(5, 8 << 20));
     let (there, left) = (location.get("a/b"), fs::read_dir(format!("{at}/verso/.partial")));
     let left = left.map(Iterator::count);
     let unmounted = std::process::Command::new("umount").arg(at).status().unwrap();

@@ -7,6 +7,8 @@
 mod encryption;
 #[path = "support/failpoints.rs"]
 mod failpoints;
+#[path = "../src/sys/testing.rs"]
+mod testing;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +19,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use testing::noise;
 use versofs::fs::{
     Budget, Caller, CheckOptions, CheckProgress, CreateOptions, OpenMode, ScrubOptions,
     ScrubReport, Spare, Volume, VolumeOptions, create_store,
@@ -32,18 +35,6 @@ const STORE: &str = "VERSO_TESTS_SCRUB_STORE";
 /// Each file is one chunk, which is known by its length.
 const LENGTHS: std::ops::Range<usize> = 12_000..12_060;
 
-/// Bytes without structure.
-fn content(len: usize) -> Vec<u8> {
-    let mut state = (len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..len.div_ceil(8)).flat_map(|_| next()).take(len).collect()
-}
-
 /// Has every file's contents.
 struct Contents;
 
@@ -54,7 +45,7 @@ impl Spare for Contents {
 
     fn fetch(&self, chunk: &ChunkRef, _base: Option<&ChunkRef>) -> Result<Option<Vec<u8>>, String> {
         let len = chunk.at.plain_len as usize;
-        Ok(LENGTHS.contains(&len).then(|| content(len)))
+        Ok(LENGTHS.contains(&len).then(|| noise(len as u64, len)))
     }
 }
 
@@ -83,7 +74,7 @@ fn damaged_store() -> (TempDir, PathBuf) {
         let name = len.to_string();
         let (_, handle) =
             volume.create(&ROOT, Ino::ROOT, name.as_bytes(), 0o644, READ_WRITE).unwrap();
-        volume.write(handle, 0, &content(len)).unwrap();
+        volume.write(handle, 0, &noise(len as u64, len)).unwrap();
         volume.release(handle).unwrap();
     }
     volume.close().unwrap();
@@ -109,7 +100,7 @@ fn whole_files(volume: &Volume, when: &str) -> usize {
         let mut read = Vec::new();
         match volume.read(handle, 0, len + 1, &mut read) {
             Ok(()) => {
-                assert!(read == content(len), "{when}: {len}");
+                assert!(read == noise(len as u64, len), "{when}: {len}");
                 whole += 1;
             }
             Err(error) => assert_eq!(error.errno(), libc::EIO, "{when}: {error}"),
@@ -137,8 +128,7 @@ fn the_one_that_is_killed() {
 
 #[test]
 fn killed_at_every_step() {
-    if !cfg!(feature = "failpoints") {
-        eprintln!("SKIPPED killed_at_every_step: built without the feature failpoints");
+    if !failpoints::are_built() {
         return;
     }
     let names = failpoints::all().into_iter().filter(|name| name.starts_with("scrub-"));

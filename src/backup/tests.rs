@@ -7,6 +7,7 @@ use crate::fs::{
 };
 use crate::model::{Ino, Moment, Timestamp};
 use crate::recall::{Stored, Tree};
+use crate::sys::testing::noise;
 use crate::sys::{Clock, ManualClock, Unattended};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -157,20 +158,6 @@ impl Site {
     fn shelf(&self) -> PathBuf {
         self.dir.path().join("shelf")
     }
-}
-
-/// Bytes that don't compress and don't repeat, the same for the same seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 fn both(test: fn(Site)) {

@@ -16,6 +16,8 @@ mod processors;
 mod publish;
 mod task;
 mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vectored;
 
 pub use clock::{Clock, ManualClock, SystemClock, thread_cpu_time};

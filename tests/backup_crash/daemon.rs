@@ -253,14 +253,14 @@ fn killed_at_each_step(encrypted: bool) {
 
 #[test]
 fn a_daemon_of_a_plain_store() {
-    if super::is_built_with_failpoints() {
+    if crate::failpoints::are_built() {
         killed_at_each_step(false);
     }
 }
 
 #[test]
 fn a_daemon_of_an_encrypted_store() {
-    if super::is_built_with_failpoints() {
+    if crate::failpoints::are_built() {
         killed_at_each_step(true);
     }
 }

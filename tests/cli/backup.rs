@@ -1,6 +1,6 @@
 //! `verso backup`: what the README promises, with the real program.
 
-use crate::support::{Bench, Ran, until};
+use crate::support::{Bench, Ran, noise, until};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -26,28 +26,16 @@ fn used(settings: &str) -> Bench {
     let dir = bench.drive.join("projects/spring/original");
     fs::create_dir(bench.drive.join("projects/spring")).unwrap();
     for number in 0..40 {
-        fs::write(dir.join(format!("{number}.psd")), content(number, 40_000)).unwrap();
+        fs::write(dir.join(format!("{number}.psd")), noise(number, 40_000)).unwrap();
     }
-    fs::write(bench.drive.join("shared/hero.jpg"), content(1, 900_000)).unwrap();
-    fs::write(bench.drive.join("shared/hero.jpg"), content(2, 900_000)).unwrap();
+    fs::write(bench.drive.join("shared/hero.jpg"), noise(1, 900_000)).unwrap();
+    fs::write(bench.drive.join("shared/hero.jpg"), noise(2, 900_000)).unwrap();
     fs::hard_link(dir.join("1.psd"), bench.drive.join("shared/one")).unwrap();
     symlink("hero.jpg", bench.drive.join("shared/link")).unwrap();
     let sparse = fs::File::create(bench.drive.join("shared/sparse")).unwrap();
     sparse.write_all_at(b"far away", 50_000_000).unwrap();
     fs::remove_file(dir.join("7.psd")).unwrap();
     bench
-}
-
-fn content(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
 }
 
 fn json(ran: Ran) -> Value {
@@ -59,17 +47,17 @@ fn expect_all(drive: &Path) {
     let dir = drive.join("projects/spring/original");
     for number in (0..40).filter(|number| *number != 7) {
         let found = fs::read(dir.join(format!("{number}.psd"))).unwrap();
-        assert!(found == content(number, 40_000), "{number}.psd");
+        assert!(found == noise(number, 40_000), "{number}.psd");
     }
     assert!(!dir.join("7.psd").exists());
     let deleted = fs::read(dir.join(".versions/@deleted/7.psd")).unwrap();
-    assert!(deleted == content(7, 40_000), "what was deleted is there too");
+    assert!(deleted == noise(7, 40_000), "what was deleted is there too");
     let versions = fs::read_dir(drive.join("shared/.versions/hero.jpg")).unwrap();
     let mut versions: Vec<_> = versions.map(|entry| entry.unwrap().path()).collect();
     versions.sort();
     assert_eq!(versions.len(), 2, "{versions:?}");
-    assert!(fs::read(&versions[0]).unwrap() == content(1, 900_000));
-    assert!(fs::read(drive.join("shared/link")).unwrap() == content(2, 900_000));
+    assert!(fs::read(&versions[0]).unwrap() == noise(1, 900_000));
+    assert!(fs::read(drive.join("shared/link")).unwrap() == noise(2, 900_000));
     let sparse = fs::metadata(drive.join("shared/sparse")).unwrap();
     assert_eq!((sparse.len(), sparse.blocks() < 1000), (50_000_008, true));
     let names = [dir.join("1.psd"), drive.join("shared/one")].map(fs::metadata);
@@ -137,7 +125,7 @@ fn a_folder_is_brought_back_alone_also_as_it_was() {
     bench.unmount();
     let said = bench.verso("backup restore ./shelf spring --path projects/spring").ok().out;
     assert!(said.contains(" files, "), "{said}");
-    assert!(fs::read(bench.path("spring/original/3.psd")).unwrap() == content(3, 40_000));
+    assert!(fs::read(bench.path("spring/original/3.psd")).unwrap() == noise(3, 40_000));
     assert!(!bench.path("spring/original/7.psd").exists());
     let refused = bench.verso("backup restore ./shelf spring --path projects/spring");
     refused.fails(USAGE, &["there is something here already"]);
@@ -248,7 +236,7 @@ fn pruning_says_what_goes_and_refuses_where_nothing_may() {
 #[test]
 fn an_encrypted_store_comes_back_with_its_key_and_shows_nothing_without() {
     let bench = Bench::new();
-    fs::write(bench.path("key"), content(5, 64)).unwrap();
+    fs::write(bench.path("key"), noise(5, 64)).unwrap();
     fs::set_permissions(bench.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
     bench.verso("init --encrypt STORE --key-file key").ok();
     bench.verso("mount STORE DRIVE --key-file key").ok();
@@ -282,7 +270,7 @@ fn spoil_place(place: &Path, which: impl Fn(Vec<PathBuf>) -> PathBuf) {
 /// Flips `count` bytes of a file, spread over it.
 fn spoil(file: &Path, count: usize, seed: u64) {
     let mut bytes = fs::read(file).unwrap();
-    let places = content(seed, 8 * count);
+    let places = noise(seed, 8 * count);
     for place in places.chunks_exact(8) {
         let at = u64::from_le_bytes(place.try_into().unwrap()) as usize % bytes.len();
         bytes[at] ^= 0x55;

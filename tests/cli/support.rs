@@ -1,9 +1,15 @@
 //! A scratch directory with a store and a mount point, and the real `verso` to use them.
 
+#[path = "../../src/sys/testing.rs"]
+mod testing;
+
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+pub(crate) use testing::noise;
 
 /// Far beyond what anything here takes; only a hang gets there.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,8 +60,20 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let bench = Bench { store: root.join("store"), drive: root.join("drive"), dir };
-        std::fs::create_dir(&bench.drive).unwrap();
+        fs::create_dir(&bench.drive).unwrap();
         bench
+    }
+
+    /// Flips a byte in the middle of the only pack, which holds the only file.
+    pub(crate) fn damage(&self) {
+        let packs: Vec<_> = fs::read_dir(self.store.join("packs")).unwrap().collect();
+        assert_eq!(packs.len(), 1);
+        let path = packs[0].as_ref().unwrap().path();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = fs::File::options().read(true).write(true).open(path).unwrap();
+        let (at, mut byte) = (100_000, [0]);
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
     }
 
     /// `verso` with `words`; `STORE` and `DRIVE` among them stand for the paths.
@@ -128,7 +146,7 @@ impl Bench {
     }
 
     pub(crate) fn is_mounted(&self) -> bool {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         mounts.contains(&format!(" {} ", self.drive.display()))
     }
 }
@@ -160,5 +178,5 @@ impl Drop for Bench {
 
 /// Everything in `log` that came from a daemon of `store`.
 pub(crate) fn log(store: &Path) -> String {
-    std::fs::read_to_string(store.join("verso.log")).unwrap()
+    fs::read_to_string(store.join("verso.log")).unwrap()
 }

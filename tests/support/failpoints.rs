@@ -2,7 +2,31 @@
 #![allow(dead_code)] // each test uses its part
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Output;
+
+/// What a command did, which may have died at a failpoint.
+pub(crate) struct Ran(pub(crate) Output);
+
+impl Ran {
+    #[track_caller]
+    pub(crate) fn ok(&self) {
+        assert!(self.0.status.success(), "{}", String::from_utf8_lossy(&self.0.stderr));
+    }
+
+    pub(crate) fn was_killed(&self) -> bool {
+        self.0.status.signal() == Some(libc::SIGKILL)
+    }
+}
+
+/// Whether there are any; where not, that is said.
+pub(crate) fn are_built() -> bool {
+    if !cfg!(feature = "failpoints") {
+        eprintln!("SKIPPED: built without the feature failpoints");
+    }
+    cfg!(feature = "failpoints")
+}
 
 /// The name of every `failpoint::hit("…")` below `src`.
 pub(crate) fn all() -> BTreeSet<String> {

@@ -28,6 +28,7 @@ use super::*;
 use crate::crypt::{Secret, SecretKind};
 use crate::model::{Attr, Ino, Timestamp};
 use crate::sys::ManualClock;
+use crate::sys::testing::noise;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -136,18 +137,4 @@ impl Drive {
         self.volume.release(handle).unwrap();
         content
     }
-}
-
-/// Bytes that don't compress and don't repeat, the same for the same seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
