@@ -54,7 +54,7 @@ fn unknown(config: &Config, name: &str) -> Failure {
     let names: Vec<&str> = config.backups.iter().map(|backup| backup.name.as_str()).collect();
     let there_are = match names.as_slice() {
         [] => "none is configured; add a [[backup]] section, or name a URI or a path".to_owned(),
-        names => format!("there are {}; a URI or a path will do too", names.join(", ")),
+        names => format!("the settings name {}; a URI or a path will do too", names.join(", ")),
     };
     Failure::new(Exit::Usage, format!("no backup location is called {name:?}")).help(there_are)
 }

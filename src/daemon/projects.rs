@@ -152,6 +152,8 @@ fn export_to(
     at: Option<Moment>,
     given: &Given,
 ) -> Result<(), Failure> {
+    // As everything that backups put there.
+    sys::make_private_files();
     let drive = drive(args.drive.on.as_deref())?;
     let spec = exports::location(&drive, location, args.credentials.as_deref(), given)?;
     on_tree(&drive, given, false, |tree, _| {

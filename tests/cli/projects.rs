@@ -463,6 +463,10 @@ fn an_export_goes_to_a_location_and_comes_back() {
     let said = bench.verso("project export spring --to nas --on DRIVE").ok().out;
     assert!(said.starts_with("exported spring to exports/spring.tar.zst at nas: "), "{said}");
     let file = nas.join("exports/spring.tar.zst");
+    for path in [&nas, &nas.join("exports"), &file] {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: others can look into it", path.display());
+    }
     let listed = Command::new("tar").arg("-tf").arg(&file).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("spring/final/deep/large\n"), "{listed}");

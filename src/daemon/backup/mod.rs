@@ -195,7 +195,8 @@ fn verify(
         (0, false) => Ok(()),
         (0, true) => Err(Failure::new(Exit::Failure, format!("{}: there is no backup", spec.name))),
         _ => Err(Failure::new(Exit::Damage, format!("{}: the backup is damaged", spec.name)).help(
-            "`verso backup run --full` makes a generation that needs nothing of what is there",
+            "`verso backup run` sends once more what was found damaged or missing, if the store still has it; with --full \
+             it makes a generation that needs nothing of what is there",
         )),
     }
 }
