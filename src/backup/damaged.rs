@@ -13,15 +13,11 @@ const MENDED: &[u8] = b"mended";
 /// Objects lie at `series/SERIES/KIND/NAME`, notes at `series/SERIES/damaged/KIND/NAME`.
 const NOTES: &str = "damaged";
 
-/// The note of an object; `None` of what is in no series.
+/// The note of an object, and what the names of all notes of a kind begin with; `None` of what is in no series.
 fn note_of(key: &str) -> Option<String> {
-    let mut parts = key.splitn(4, '/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("series"), Some(series), Some(kind), Some(name)) if kind != NOTES => {
-            Some(format!("series/{series}/{NOTES}/{kind}/{name}"))
-        }
-        _ => None,
-    }
+    let (series, object) = key.strip_prefix("series/")?.split_once('/')?;
+    let (kind, _) = object.split_once('/')?;
+    (kind != NOTES).then(|| format!("series/{series}/{NOTES}/{object}"))
 }
 
 /// Notes an object that turned out to be damaged, if that is what the error says. Best effort: whoever only reads may not be allowed to write there.
@@ -36,11 +32,10 @@ pub(super) fn note(location: &Location, error: &Error) {
 
 /// The names of the objects below `prefix` (`series/SERIES/KIND/`) that are noted, and not mended since.
 pub(super) fn noted(location: &Location, prefix: &str) -> Result<HashSet<String>> {
-    let Some(notes) = note_of(&format!("{prefix}x")) else { return Ok(HashSet::new()) };
-    let notes = notes.trim_end_matches('x');
     let mut names = HashSet::new();
-    for object in location.list(notes)? {
-        let Some(name) = object.key.strip_prefix(notes) else { continue };
+    let Some(notes) = note_of(prefix) else { return Ok(names) };
+    for object in location.list(&notes)? {
+        let Some(name) = object.key.strip_prefix(&notes) else { continue };
         match location.get(&object.key) {
             Ok(says) if says == DAMAGED => drop(names.insert(name.to_owned())),
             Ok(_) | Err(Error::NotFound { .. }) => {}

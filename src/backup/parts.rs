@@ -80,8 +80,8 @@ pub(super) struct Sender<'a> {
     known: Mutex<KnownParts>,
     /// What is there: names of parts, and their lengths.
     present: Mutex<HashMap<String, u64>>,
-    /// Names of those of them that were found to be damaged.
-    damaged: HashSet<String>,
+    /// Names of those of them that were found to be damaged, and that nobody has tried to mend yet.
+    damaged: Mutex<HashSet<String>>,
 }
 
 /// How far a call of [`Sender::send`] is; all in bytes.
@@ -101,7 +101,8 @@ impl<'a> Sender<'a> {
     ) -> Result<Sender<'a>> {
         let present = lens_below(location, &packs_of(series))?;
         let damaged = damaged::noted(location, &packs_of(series))?;
-        let (known, present) = (Mutex::new(known), Mutex::new(present));
+        let (known, present, damaged) =
+            (Mutex::new(known), Mutex::new(present), Mutex::new(damaged));
         Ok(Sender { volume, location, series, before: None, known, present, damaged })
     }
 
@@ -177,7 +178,7 @@ impl<'a> Sender<'a> {
     /// A part that is there: sent once more if it was found to be damaged there, and is what it was here.
     fn mend(&self, pack: PackId, part: Part, progress: &Progress, task: &dyn Task) -> Result<Part> {
         let name = part.name(pack);
-        if !self.damaged.contains(&name) {
+        if !self.damaged.lock().remove(&name) {
             return Ok(part);
         }
         task.pace(part.len);

@@ -293,7 +293,12 @@ fn verifying_names_what_is_missing_short_or_flipped() {
         assert!(matches!(failed, Error::NotFound { .. } | Error::Damaged { .. }), "{failed}");
         assert!(!store.join("store.toml").exists(), "there is no store where it isn't whole");
         // The next run sends what is missing and what was found damaged once more; the one after has nothing to do.
-        site.back_up(false);
+        let again = site.back_up(false);
+        let len = |path: &Path| std::fs::metadata(path).unwrap().len();
+        let manifest = newest(&site.location).unwrap().unwrap();
+        let new = manifest.objects.iter().filter(|name| name.starts_with(&manifest.generation));
+        let metadata: u64 = new.map(|name| len(&series.join("metadata").join(name))).sum();
+        assert_eq!(again.sent_bytes, len(&parts[0]) + len(&parts[1]) + metadata, "each once");
         let after = verify(&site.location, false, true, &Unattended).unwrap();
         assert_eq!(after.faults_total, 0, "{:?}", after.faults);
         assert_eq!(site.back_up(false).sent_bytes, 0);

@@ -1,6 +1,7 @@
 //! Archives of projects at backup locations: below `exports/`, where no backup, verification or pruning looks.
 
 use super::jobs::backups::with_location;
+use super::locations::LEFTOVER_AGE;
 use super::secrets::Given;
 use super::status::store_of;
 use super::{locations, read_settings};
@@ -12,14 +13,11 @@ use crate::recall::{Tree, printable};
 use crate::sys::{Clock, SystemClock, Task};
 use std::ffi::OsStr;
 use std::path::Path;
-use std::time::Duration;
 
 /// What the keys of all of them begin with.
 const EXPORTS: &str = "exports/";
 /// And of those of archived projects that the job exported.
 pub(super) const ARCHIVED: &str = "exports/archived/";
-/// What an export left that was killed is removed when it is so old: till then it may be under way.
-const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// An archive at a location.
 pub(super) struct Archive {

@@ -6,9 +6,13 @@ use crate::config::{BackupConfig, Config, read_credentials};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 /// Transfers at a time to a location that isn't configured.
 pub(super) const CONNECTIONS: usize = 4;
+
+/// What an upload left that broke off, or was killed, is removed when it is so old: till then it may be under way.
+pub(super) const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Variables that begin so are options of a location.
 const VARIABLE_PREFIX: &str = "VERSO_LOCATION_";

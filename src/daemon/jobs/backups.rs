@@ -5,7 +5,7 @@ use super::Schedules;
 use crate::backup::{self, Drilled, Error, Location, LocationSpec, MakeOptions, Sample, Verified};
 use crate::cli::{Failure, drilled_line, plan_line, verified_line};
 use crate::config::{BackupConfig, Config, format_bytes};
-use crate::daemon::locations::{self, CONNECTIONS};
+use crate::daemon::locations::{self, CONNECTIONS, LEFTOVER_AGE};
 use crate::daemon::newest::Newest;
 use crate::fs::Volume;
 use crate::jobs::{Job, Order, Outcome, Work};
@@ -28,8 +28,6 @@ const SCRATCH_BYTES: u64 = 512 << 20;
 const CONTINUOUS: &str = "every 30s";
 /// How long generations are kept at a location that isn't configured.
 const KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What an upload left that broke off is removed when it is so old: till then it may be under way.
-const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is done at a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
